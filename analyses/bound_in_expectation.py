@@ -1,0 +1,103 @@
+"""Does an upper bound on an expectation hold at every checkpoint?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
+
+from theorysim.analyses.exponent import divergence, mean_series
+from theorysim.model import Finding, Panel, Series, TheorysimError, Verdict
+from theorysim.registry import register_analysis
+from theorysim.statistics import (
+    LEVEL_CONSISTENT,
+    LEVEL_VIOLATED,
+    MIN_SEEDS,
+    TOLERANCE,
+    Floats,
+    Sample,
+    arrange,
+    mean_with_error,
+    p_above,
+)
+
+LOG_ZERO = -1e6  # stands for log 0: a mean of exactly zero is below every bound
+
+
+@register_analysis
+def bound_in_expectation(
+    x: ArrayLike,
+    errors: ArrayLike,
+    bound: ArrayLike,
+    *,
+    exact: bool = False,
+    label: str = "",
+    variable: str = "T",
+    excluded: ArrayLike | None = None,
+) -> Finding:
+    """Judge "mean(errors) <= bound" at the checkpoints ``x`` (m,), all at once.
+
+    ``errors``: (R, m), one row per seed, or (m,) expected values with ``exact=True``. ``bound`` (m,): the theorem's
+    right-hand side. ``excluded``: boolean mask (m,) of points that are shown but not judged.
+
+    z_j = log mean - log bound, with a jackknife error and Kish degrees of freedom per checkpoint. VIOLATED if some z_j is
+    above 0 at level 0.01/m (Bonferroni), CONSISTENT if every z_j is below 0 at level 0.02. The log scale is deliberate: the
+    upper end of a t interval for a skewed mean is too low on the plain scale. A seed that is not finite makes the mean
+    infinite: VIOLATED. ``measured``: the largest mean/bound. Raises TheorysimError for shapes that do not match.
+    """
+    sample = arrange(x, errors, exact, excluded)
+    limit = arrange(x, bound, True).errors[0]
+    if not (np.isfinite(limit) & (limit > 0)).all():
+        raise TheorysimError("the bound must be positive and finite at every checkpoint; leave out points where it is not")
+    window, label = sample.window(), label or f"bound over {variable}"
+    curve = Series("bound", tuple(sample.x.tolist()), tuple(limit.tolist()), "bound")
+    ends = (float(window.x[0]), float(window.x[-1])) if len(window.x) else None
+    panels = (Panel(label, variable, "mean error", (*mean_series(sample), curve), window=ends),)
+    if diverged := divergence(window):
+        return Finding(label, Verdict.VIOLATED, diverged, predicted=1.0, limits=(0.0, 1.0), panels=panels)
+    if unusable := _unusable(window):
+        return Finding(label, Verdict.UNDECIDED, unusable, predicted=1.0, limits=(0.0, 1.0), panels=panels)
+    log_mean, error, df = mean_with_error(window.errors, exact)
+    z = np.maximum(log_mean - np.log(limit[sample.kept]), LOG_ZERO)
+    return _judged(label, window, z, error, df, panels)
+
+
+def _unusable(window: Sample) -> str:
+    if not len(window.x):
+        return "no checkpoint is left to judge"
+    if (window.errors < 0).any():
+        first = window.x[(window.errors < 0).any(axis=0)][0]
+        return f"an error is negative (first at {first:g}); a bound in expectation is checked for errors of at least 0"
+    if len(window.errors) < MIN_SEEDS and not window.exact:
+        return f"{len(window.errors)} seeds; the rule needs {MIN_SEEDS} (or exact expectations)"
+    return ""
+
+
+def _judged(label: str, window: Sample, z: Floats, error: Floats, df: Floats, panels: tuple[Panel, ...]) -> Finding:
+    """The verdict from z (m,), its errors and degrees of freedom; a bound met with equality holds."""
+    above = np.minimum(1.0, len(z) * p_above(z, TOLERANCE, error, df))
+    below = p_above(TOLERANCE, z, error, df)
+    worst = int(np.argmax(z))
+    ratio, reach = float(np.exp(z[worst])), float(stdtrit(df[worst], 0.975) * error[worst]) if error[worst] > 0 else 0.0
+    interval = None if window.exact else (ratio * float(np.exp(-reach)), ratio * float(np.exp(reach)))
+    found = f"largest mean/bound {ratio:.4g} at {window.x[worst]:g}"
+    if (above < LEVEL_VIOLATED).any():
+        over = int(np.argmin(above))
+        verdict, reason = Verdict.VIOLATED, f"{found}; the bound is exceeded at {window.x[over]:g} by a factor {np.exp(z[over]):.4g}"
+    elif (below < LEVEL_CONSISTENT).all():
+        verdict, reason = Verdict.CONSISTENT, f"{found}; below the bound at all {len(z)} checkpoints"
+    else:
+        unclear = np.flatnonzero(~(below < LEVEL_CONSISTENT))
+        verdict, reason = Verdict.UNDECIDED, f"{found}; {_open_question(window, z, error, df, unclear)}"
+    details = {"p_V": float(above.min()), "p_C": float(below.max()), "worst_at": float(window.x[worst]), "points": len(z)}
+    details |= {"seeds": 0 if window.exact else len(window.errors)}
+    return Finding(label, verdict, reason, ratio, 1.0, (0.0, 1.0), interval, panels=panels, details=details)
+
+
+def _open_question(window: Sample, z: Floats, error: Floats, df: Floats, unclear: np.ndarray[tuple[int], np.dtype[np.intp]]) -> str:
+    """Where it is open, and the seeds after which the noise is as small as the distance to the bound."""
+    text = f"neither above nor below the bound beyond noise at {len(unclear)} of {len(z)} checkpoints"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = stdtrit(df, 1 - LEVEL_VIOLATED / len(z)) * error / np.abs(z)
+    needed = len(window.errors) * float(np.max(reach[unclear]) ** 2)
+    return f"{text}; about {int(np.ceil(needed))} seeds are needed" if needed < 1e6 else f"{text}; it may be met with equality"

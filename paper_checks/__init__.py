@@ -1,0 +1,1 @@
+"""Paper checks: one paper a file, one short function per claim."""

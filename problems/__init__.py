@@ -1,0 +1,1 @@
+"""Problem generators: one a file, constants true by construction."""

@@ -1,0 +1,1 @@
+"""Algorithms: one, or one tight family, a file."""

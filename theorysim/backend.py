@@ -1,0 +1,115 @@
+"""Where arrays live: the only file that imports CuPy.
+
+Everything else asks an array for its namespace, or is handed a ``Backend``, and never tests which device it is on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from theorysim.model import Array, TheorysimError
+
+DEVICES = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array namespace of the array API standard and the device in it. ``name`` is ``"cpu"``, ``"gpu"`` or a test's own."""
+
+    name: str
+    xp: Any
+    device: Any = None
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        """The host array (or number) ``values`` on this device, float64 unless it holds integers or truth values."""
+        host = np.asarray(values)
+        if dtype is None and host.dtype.kind == "f":
+            host = host.astype(np.float64, copy=False)
+        array = self.xp.asarray(host, device=self.device)
+        return array if dtype is None else self.xp.astype(array, dtype)
+
+    def free_memory(self) -> int:
+        """Bytes that can still be allocated on this device (half of the machine's memory where that is not known)."""
+        if self.name == "gpu":
+            import cupy
+
+            free, _total = cupy.cuda.runtime.memGetInfo()
+            return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+        try:
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError, AttributeError):
+            return 2**31
+
+    def kernel(self, source: str, name: str) -> Any:
+        """The CUDA kernel ``name`` of ``source``, compiled once per process (float contraction off, as on the CPU)."""
+        import cupy
+
+        return cupy.RawKernel(source, name, options=("--fmad=false",))
+
+    def describe(self) -> str:
+        """One line for reports: the device and the library that drives it."""
+        if self.name == "gpu":
+            import cupy
+
+            properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+            return f"{properties['name'].decode()}, CuPy {cupy.__version__}, float64"
+        return f"{self.name}, NumPy {np.__version__}, float64"
+
+
+CPU = Backend("cpu", array_api_compat.array_namespace(np.empty(0)))
+
+
+def select(device: str | Backend = "auto") -> Backend:
+    """The backend for a word of the command line; ``auto`` takes a usable GPU and else the CPU.
+
+    Raises TheorysimError for an unknown word and for ``gpu`` without a usable one.
+    """
+    if isinstance(device, Backend):
+        return device
+    if device not in DEVICES:
+        raise TheorysimError(f"no device named {device!r}; allowed: {', '.join(DEVICES)}")
+    if device == "cpu":
+        return CPU
+    problem = gpu_problem()
+    if problem is None:
+        import cupy
+
+        return Backend("gpu", array_api_compat.array_namespace(cupy.empty(0)))
+    if device == "auto":
+        return CPU
+    raise TheorysimError(f"--device gpu: {problem}; or use --device cpu")
+
+
+def gpu_problem() -> str | None:
+    """Why no GPU can be used here, with what to install; None where one can."""
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed; install theorysim[gpu-cuda12] or theorysim[gpu-cuda13], whichever your driver supports"
+    try:
+        import cupy
+
+        if cupy.cuda.runtime.getDeviceCount() > 0:
+            cupy.zeros(1).sum().item()
+            return None
+    except Exception as error:  # a broken driver raises many different types
+        return f"CuPy finds no usable CUDA device ({type(error).__name__}: {error}); check the driver with nvidia-smi"
+    return "CuPy finds no CUDA device; check the driver with nvidia-smi"
+
+
+def namespace(*arrays: Array) -> Any:
+    """The array API namespace of the arrays."""
+    return array_api_compat.array_namespace(*arrays)
+
+
+def to_host(array: Array) -> np.ndarray[Any, Any]:
+    """The array as a NumPy array, copied once if it lives elsewhere."""
+    if isinstance(array, np.ndarray | np.generic | float | int | bool):
+        return np.asarray(array)
+    if array_api_compat.is_cupy_array(array):
+        return np.asarray(array.get())
+    return np.asarray(array.to_device(namespace(array).__array_namespace_info__().default_device()))

@@ -1,0 +1,287 @@
+"""The records that travel along the line from a paper to a verdict. Imports nothing of theorysim.
+
+An iterate has shape ``(*shape,)``; every array of a run carries a leading batch axis, ``(rows, *shape)``. A row is one
+(hyper-parameter variant, run) pair: ``rows = variants * runs``, the variant varying slowest.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+Array = Any  # numpy.ndarray, cupy.ndarray or another array of the array API standard
+PerRow = Any  # a hyper-parameter that may differ by row: a number, a (rows, 1, ...) array, or text in the problem's constants
+
+
+class TheorysimError(Exception):
+    """A request that cannot be met. The text says what was asked, what is allowed and the way out; exit code 2."""
+
+
+# --------------------------------------------------------------------------------------------- what is run
+@dataclass(frozen=True)
+class Spec:
+    """The name of a problem or an algorithm with its parameters: hashable, JSON, validated when it is made.
+
+    ``kind`` is ``"problem"`` or ``"algorithm"``; ``params`` are sorted ``(name, value)`` pairs whose values are numbers,
+    text, booleans, None, tuples of those, or a Spec (the algorithm inside a wrapper).
+    """
+
+    kind: str
+    name: str
+    params: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.params)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name, "params": {key: _plain(value) for key, value in self.params}}
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{key}={_short(value)}' for key, value in self.params)})"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.to_json()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple) and len(value) > 4:
+        return f"[{_short(value[0])}, ..., {_short(value[-1])}; {len(value)}]"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_short, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+class Draw(NamedTuple):
+    """Which random numbers a stochastic gradient uses: the ``call``-th request of step ``step`` (both from 0 and 1 up)."""
+
+    step: int
+    call: int = 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An instance whose constants are true by construction, for all rows of one batch.
+
+    ``shape``: of one iterate. ``start``: ``(rows, *shape)``, the iterate w_1. ``minimizer``: ``(rows, *shape)`` or
+    ``shape``, a point w* with zero gradient, or None. ``constants``: floats, or ``(rows,)`` arrays where a constant depends
+    on the row's own start. ``gap(x)``: f(x) - f*, ``(rows, *shape) -> (rows,)``, never by subtraction of large numbers.
+    ``gradient(x)`` and ``sample(x, draw)``: the gradient and an unbiased estimate of it, ``(rows, *shape)``.
+    ``vectors``: per-coordinate constants of shape ``shape``. ``capabilities``: optional abilities an algorithm or an
+    audit may ask for, by name (``hessian``: () -> host matrix; ``network``; ``components`` ...).
+    """
+
+    shape: tuple[int, ...]
+    start: Array
+    minimizer: Array | None
+    constants: Mapping[str, Any]
+    gap: Callable[[Array], Array]
+    gradient: Callable[[Array], Array]
+    sample: Callable[[Array, Draw], Array]
+    vectors: Mapping[str, Array] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Two pure functions and the iterate the theorem speaks of.
+
+    ``init(problem, x0) -> state``; ``step(state, oracle) -> state``; ``output(state)`` is the last iterate, an average or
+    the best one, ``(rows, *shape)``. A state is an immutable record with a field ``x``, the current iterate.
+    ``requires``: names of the problem capabilities it cannot do without.
+    """
+
+    init: Callable[[Problem, Array], Any]
+    step: Callable[[Any, Any], Any]
+    output: Callable[[Any], Array] = lambda state: state.x
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work: a problem, an algorithm, a horizon. It is what a store remembers and what a worker is sent.
+
+    ``record``: ``"all"``, ``"log"``, ``"last"`` or the steps to record. ``until``: stop once, for every run, one variant's
+    gap is at most ``until`` times its initial gap (values after that moment are NaN).
+    """
+
+    problem: Spec
+    algorithm: Spec
+    steps: int
+    runs: int = 1
+    measure: tuple[str, ...] = ("gap",)
+    record: str | tuple[int, ...] = "log"
+    until: float | None = None
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "problem": self.problem.to_json(),
+            "algorithm": self.algorithm.to_json(),
+            "steps": self.steps,
+            "runs": self.runs,
+            "measure": list(self.measure),
+            "record": list(self.record) if isinstance(self.record, tuple) else self.record,
+            "until": self.until,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One number per run, the quantity a sweep plots: ``read(trace) -> (variants, runs)``, NaN where a run has none.
+
+    ``measure``, ``record`` and ``until`` are what a Cell needs for it.
+    """
+
+    name: str
+    read: Callable[[Any], Array]
+    measure: tuple[str, ...] = ("gap",)
+    record: str | tuple[int, ...] = "last"
+    until: float | None = None
+
+
+# --------------------------------------------------------------------------------------------- what is claimed
+@dataclass(frozen=True)
+class Paper:
+    """A paper: ``name`` is its file name, its registry key and its word on the command line."""
+
+    name: str
+    title: str
+    authors: str
+    year: int
+    venue: str
+    bibtex: str
+    arxiv: str = ""
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Control:
+    """Arguments with which the very same claim must come out VIOLATED, and why.
+
+    ``fires=False`` marks the opposite duty: a neighbour that must still come out CONSISTENT, so that a control that fires
+    on everything is noticed.
+    """
+
+    setting: Mapping[str, Any]
+    why: str
+    fires: bool = True
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of a paper and the function that checks it, ``function(lab, **setting) -> Finding``.
+
+    ``kind``: upper, tight, rate, band, separation, identity, threshold or invariance. ``source``: theorem number and
+    evidence mark (source, recalled, derived). ``statement``: LaTeX. ``bound``: an expression of bounds.py, or "".
+    """
+
+    paper: Paper
+    name: str
+    function: Callable[..., Finding]
+    kind: str
+    source: str
+    statement: str
+    bound: str
+    controls: tuple[Control, ...]
+    assumptions: str = ""
+
+    @property
+    def title(self) -> str:
+        return (self.function.__doc__ or self.name).strip().splitlines()[0]
+
+
+KINDS = ("upper", "tight", "rate", "band", "separation", "identity", "threshold", "invariance")
+
+
+# --------------------------------------------------------------------------------------------- what is found
+class Verdict(enum.StrEnum):
+    """Never "proved": a run can only be consistent with a claim, violate it, or leave it open."""
+
+    CONSISTENT = "CONSISTENT"
+    UNDECIDED = "UNDECIDED"
+    VIOLATED = "VIOLATED"
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """VIOLATED before UNDECIDED before CONSISTENT; nothing at all is UNDECIDED."""
+    order = (Verdict.VIOLATED, Verdict.UNDECIDED)
+    return next((v for v in order if v in verdicts), Verdict.CONSISTENT if verdicts else Verdict.UNDECIDED)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve of a figure. ``role``: measured, bound, predicted, excluded, floor or limit; it fixes the drawing style."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    role: str = "measured"
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes; ``window`` is the fitted range of x, shaded."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    log_x: bool = True
+    log_y: bool = True
+    window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows for a person: every row has one value per column."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict with its evidence. ``measured`` and ``predicted`` leave together; ``limits`` is the allowed range.
+
+    ``reason``: one sentence, always there. ``parts``: the findings this one is made of (its verdict is the worst of
+    theirs). ``details``: further numbers by name. ``reproducer``: for a violated deterministic bound, what to run to see it.
+    """
+
+    label: str
+    verdict: Verdict
+    reason: str
+    measured: float | None = None
+    predicted: float | None = None
+    limits: tuple[float, float] | None = None
+    interval: tuple[float, float] | None = None
+    parts: tuple[Finding, ...] = ()
+    panels: tuple[Panel, ...] = ()
+    tables: tuple[Table, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    reproducer: Mapping[str, Any] | None = None
+
+    def leaves(self) -> list[Finding]:
+        """The findings that were judged by themselves, in order."""
+        return [leaf for part in self.parts for leaf in part.leaves()] if self.parts else [self]
+
+
+def together(*parts: Finding, label: str = "", panels: tuple[Panel, ...] = (), tables: tuple[Table, ...] = ()) -> Finding:
+    """One finding from several: the worst verdict, with the reason of the part that decided it."""
+    verdict = worst([part.verdict for part in parts])
+    decisive = next(part for part in parts if part.verdict is verdict)
+    count = sum(part.verdict is verdict for part in parts)
+    reason = decisive.reason if len(parts) == 1 else f"{count} of {len(parts)} parts {verdict}: {decisive.label}: {decisive.reason}"
+    if verdict is Verdict.CONSISTENT and len(parts) > 1:
+        reason = f"all {len(parts)} parts consistent"
+    reproducer = next((part.reproducer for part in parts if part.reproducer), None)
+    return Finding(label or decisive.label, verdict, reason, parts=parts, panels=panels, tables=tables, reproducer=reproducer)

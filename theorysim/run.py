@@ -1,0 +1,231 @@
+"""THE loop: a problem and an algorithm become a Trace.
+
+Rows are (variant, run) pairs run as one array program; batches larger than memory are split over runs, which changes no
+number because every random draw is a pure function of (seed, run, step, coordinate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theorysim.backend import Backend, namespace, select, to_host
+from theorysim.build import build_algorithm, build_problem, variants
+from theorysim.measures import View, build_measure
+from theorysim.model import Array, Cell, Draw, Problem, Spec, TheorysimError
+from theorysim.noise import Draws
+from theorysim.trace import OK, Trace, varying
+from theorysim.validation import non_negative, one_of, positive, positive_integer
+
+_CPU_ELEMENTS = 2**19  # a batch of 4 MB an array: large enough to hide the call overhead, small enough for the cache
+_ARRAYS_AT_ONCE = 24  # arrays of the iterate's size that a step and its measures hold, generously
+_STOP_LOOK = 16  # how often `until` is looked at: each look waits for the device
+
+
+def run(
+    problem: Spec,
+    algorithm: Spec,
+    steps: int,
+    *,
+    runs: int = 1,
+    seed: int = 0,
+    measure: Sequence[str] | str = ("gap",),
+    record: str | Sequence[int] = "log",
+    until: float | None = None,
+    device: str | Backend = "auto",
+) -> Trace:
+    """Run one experiment: ``runs`` independent runs of every variant of ``algorithm`` for ``steps`` steps.
+
+    ``measure``: names of measures.py. ``record``: ``"log"`` (half octaves), ``"all"``, ``"last"`` or a list of steps.
+    ``until``: stop once, for every run, one variant's gap is at most ``until`` times its initial gap.
+    Raises TheorysimError for bad input; a diverging run is no error, see Trace.status.
+    """
+    names = (measure,) if isinstance(measure, str) else tuple(measure)
+    recorded = record if isinstance(record, str) else tuple(int(step) for step in record)
+    return run_cell(Cell(problem, algorithm, steps, runs, names, recorded, until, seed), select(device))
+
+
+def run_cell(cell: Cell, backend: Backend, chunk: int | None = None) -> Trace:
+    """Run a cell, ``chunk`` runs at a time (by default as many as fit); the chunking changes no number."""
+    _check(cell)
+    limit = chunk or _runs_that_fit(cell, backend)
+    starts = range(0, cell.runs, limit)
+    return _trace(cell, [_run_chunk(cell, backend, np.arange(s, min(s + limit, cell.runs))) for s in starts], backend)
+
+
+class Oracle:
+    """Answers gradients and counts them. ``point`` and ``answer``: the first request of the current step.
+
+    ``calls`` counts, per row, ``gradient`` (exact), ``sample`` (stochastic) and ``communication`` (rounds).
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.calls = {"gradient": 0, "sample": 0, "communication": 0}
+        self.point: Array = problem.start
+        self.answer: Array = None
+        self._step, self._asked = 0, 0
+
+    def begin(self, step: int) -> None:
+        self._step, self._asked = step, 0
+
+    def gradient(self, x: Array) -> Array:
+        """The exact gradient at ``x``, ``(rows, *shape)``."""
+        return self._note("gradient", x, self.problem.gradient(x))
+
+    def sample(self, x: Array) -> Array:
+        """A stochastic gradient at ``x``, fresh for every request."""
+        return self._note("sample", x, self.problem.sample(x, Draw(self._step, self._asked)))
+
+    def _note(self, kind: str, x: Array, answer: Array) -> Array:
+        self.calls[kind] += 1
+        if self._asked == 0:
+            self.point, self.answer = x, answer
+        self._asked += 1
+        return answer
+
+
+class _Piece(NamedTuple):
+    """The records of some runs, on the host: ``values`` is ``(records, measures, variants, runs)``."""
+
+    runs: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    calls: list[dict[str, int]]
+    constants: dict[str, Any]
+
+
+def _run_chunk(cell: Cell, backend: Backend, runs: NDArray[np.int64]) -> _Piece:
+    rows = np.tile(runs, variants(cell.algorithm))
+    draws = Draws(backend, cell.seed, rows)
+    with np.errstate(all="ignore"):
+        problem = build_problem(cell.problem, draws)
+        columns, calls = _loop(cell, problem, build_algorithm(cell.algorithm, problem, draws))
+        values = to_host(backend.xp.stack(columns))
+    shaped = values.reshape(len(columns), len(cell.measure), -1, len(runs))
+    return _Piece(runs, record_steps(cell)[: len(columns)], shaped, calls, dict(problem.constants))
+
+
+def _loop(cell: Cell, problem: Problem, algorithm: Any) -> tuple[list[Array], list[dict[str, int]]]:
+    """All steps; a ``(measures, rows)`` array per recorded one, left on the device, with the oracle's counts so far."""
+    xp, oracle, state = namespace(problem.start), Oracle(problem), algorithm.init(problem, problem.start)
+    measures = {name: build_measure(name) for name in cell.measure}
+    memory = {name: m.start(problem) for name, m in measures.items() if m.start}
+    columns, calls, wanted = [], [], set(record_steps(cell).tolist())
+    target = None if cell.until is None else _Target(cell, problem)
+    for t in range(cell.steps + 1):
+        if t > 0:
+            oracle.begin(t)
+            state = algorithm.step(state, oracle)
+        view = View(problem, algorithm, state, t, oracle.point, oracle.answer)
+        for name in memory if t > 0 else ():
+            memory[name] = measures[name].update(memory[name], view)  # type: ignore[misc]
+        if t in wanted:
+            columns.append(xp.stack([m.value(view, memory.get(name)) for name, m in measures.items()]))
+            calls.append(dict(oracle.calls))
+        if target is not None and target.reached_by_all(view):
+            break
+    return columns, calls
+
+
+class _Target:
+    """Has, for every run, one variant come down to ``until`` times its initial gap?"""
+
+    def __init__(self, cell: Cell, problem: Problem) -> None:
+        self.level = cell.until * problem.gap(problem.start)
+        self.shape = (variants(cell.algorithm), -1)
+        self.reached = self.level < 0
+
+    def reached_by_all(self, view: View) -> bool:
+        self.reached = self.reached | (view.problem.gap(view.output) <= self.level)
+        return view.t % _STOP_LOOK == 0 and bool(to_host(self.reached).reshape(self.shape).any(axis=0).all())
+
+
+def _trace(cell: Cell, pieces: list[_Piece], backend: Backend) -> Trace:
+    longest = max(pieces, key=lambda piece: len(piece.steps))
+    records, count = len(longest.steps), variants(cell.algorithm)
+    values = np.full((records, len(cell.measure), count, cell.runs), np.nan)
+    for piece in pieces:
+        values[: len(piece.steps), :, :, piece.runs] = piece.values
+    if cell.until is not None:
+        values, records = _cut_after_target(cell, values)
+    by_measure = {name: np.ascontiguousarray(values[:records, i].reshape(records, -1).T) for i, name in enumerate(cell.measure)}
+    calls = {kind: np.array([call[kind] for call in longest.calls[:records]]) for kind in longest.calls[0]}
+    return Trace(
+        cell=cell,
+        steps=longest.steps[:records],
+        values=by_measure,
+        oracle_calls={kind: calls[kind] for kind in ("gradient", "sample")},
+        communications=calls["communication"],
+        status=_status(cell, by_measure, longest.steps[:records]),
+        runs=np.tile(np.arange(cell.runs), count),
+        parameters={name: np.repeat(np.array(each), cell.runs) for name, each in varying(cell.algorithm).items()},
+        constants={name: _joined(name, pieces, count) for name in longest.constants},
+        environment=backend.describe(),
+    )
+
+
+def _joined(name: str, pieces: list[_Piece], count: int) -> Any:
+    """A constant of all runs: per-row arrays are put side by side, everything else is the same in every piece."""
+    if np.ndim(pieces[0].constants[name]) == 0:
+        return pieces[0].constants[name]
+    return np.concatenate([np.reshape(piece.constants[name], (count, -1)) for piece in pieces], axis=1).ravel()
+
+
+def _cut_after_target(cell: Cell, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Forget what follows the moment a run's best variant reaches the target: how long the batch went on is chance."""
+    gap = values[:, cell.measure.index("gap")]
+    with np.errstate(invalid="ignore"):
+        hit = (gap <= cell.until * gap[0]).any(axis=1)
+    last = np.where(hit.any(axis=0), hit.argmax(axis=0), len(values) - 1)
+    late = np.arange(len(values))[:, None] > last
+    return np.where(late[:, None, None, :], np.nan, values), int(last.max()) + 1
+
+
+def _status(cell: Cell, values: dict[str, NDArray[np.float64]], steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first recorded step with a non-finite value, or OK; with ``until`` a missing value is no divergence."""
+    bad = np.zeros((len(next(iter(values.values()))), len(steps)), dtype=bool)
+    for table in values.values():
+        bad |= np.isinf(table) if cell.until is not None else ~np.isfinite(table)
+    return np.where(bad.any(axis=1), steps[bad.argmax(axis=1)], OK)
+
+
+def record_steps(cell: Cell) -> NDArray[np.int64]:
+    """The recorded steps of a cell, ascending, from 0 to its horizon."""
+    if cell.record == "all":
+        return np.arange(cell.steps + 1)
+    if cell.record == "last":
+        return np.array([0, cell.steps])
+    if cell.record == "log":
+        octaves = np.arange(0, 2 * np.log2(cell.steps) + 1)
+        return np.unique([0, *np.minimum(np.rint(2 ** (octaves / 2)), cell.steps).astype(int), cell.steps])
+    return np.unique(np.array(cell.record, dtype=np.int64))
+
+
+def _runs_that_fit(cell: Cell, backend: Backend) -> int:
+    """How many runs, with all their variants, half of the free memory (on a CPU: the cache) holds; at least one."""
+    if cell.runs == 1:
+        return 1
+    shape = build_problem(cell.problem, Draws(backend, cell.seed, np.arange(1))).shape
+    fit = backend.free_memory() // (2 * 8 * _ARRAYS_AT_ONCE)
+    elements = fit if backend.name == "gpu" else min(fit, _CPU_ELEMENTS)
+    return max(1, elements // (variants(cell.algorithm) * int(np.prod(shape))))
+
+
+def _check(cell: Cell) -> None:
+    positive_integer("steps", cell.steps)
+    positive_integer("runs", cell.runs)
+    non_negative("seed", cell.seed)
+    for name in cell.measure:
+        build_measure(name)
+    if isinstance(cell.record, str):
+        one_of("record", cell.record, ("log", "all", "last"))
+    elif not cell.record or min(cell.record) < 0 or max(cell.record) > cell.steps:
+        raise TheorysimError(f"record={list(cell.record)} is not allowed; give steps between 0 and {cell.steps}")
+    if cell.until is not None:
+        positive("until", cell.until)
+        if cell.record != "all" or "gap" not in cell.measure:
+            raise TheorysimError("until needs record='all' and the measure 'gap': the moment is read off the recorded gaps")
