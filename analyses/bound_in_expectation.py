@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from theorysim.analyses.exponent import divergence, mean_series
+from theorysim.analyses.exponent import LOG_LARGEST, divergence, mean_series
 from theorysim.model import Finding, Panel, Series, TheorysimError, Verdict
 from theorysim.registry import register_analysis
 from theorysim.statistics import (
@@ -69,7 +69,7 @@ def _unusable(window: Sample) -> str:
         first = window.x[(window.errors < 0).any(axis=0)][0]
         return f"an error is negative (first at {first:g}); a bound in expectation is checked for errors of at least 0"
     if len(window.errors) < MIN_SEEDS and not window.exact:
-        return f"{len(window.errors)} seeds; the rule needs {MIN_SEEDS} (or exact expectations)"
+        return f"only {len(window.errors)} of the {MIN_SEEDS} seeds that the rule needs (or exact expectations)"
     return ""
 
 
@@ -78,12 +78,15 @@ def _judged(label: str, window: Sample, z: Floats, error: Floats, df: Floats, pa
     above = np.minimum(1.0, len(z) * p_above(z, TOLERANCE, error, df))
     below = p_above(TOLERANCE, z, error, df)
     worst = int(np.argmax(z))
-    ratio, reach = float(np.exp(z[worst])), float(stdtrit(df[worst], 0.975) * error[worst]) if error[worst] > 0 else 0.0
-    interval = None if window.exact else (ratio * float(np.exp(-reach)), ratio * float(np.exp(reach)))
+    ratios = np.exp(np.minimum(z, LOG_LARGEST))
+    ratio = float(ratios[worst])
+    reach = 0.0 if window.exact else float(stdtrit(df[worst], 0.975) * error[worst])
+    low, high = (float(np.exp(np.clip(z[worst] + end, -LOG_LARGEST, LOG_LARGEST))) for end in (-reach, reach))
+    interval = None if window.exact or np.isnan(reach) else (low, high)
     found = f"largest mean/bound {ratio:.4g} at {window.x[worst]:g}"
     if (above < LEVEL_VIOLATED).any():
         over = int(np.argmin(above))
-        verdict, reason = Verdict.VIOLATED, f"{found}; the bound is exceeded at {window.x[over]:g} by a factor {np.exp(z[over]):.4g}"
+        verdict, reason = Verdict.VIOLATED, f"{found}; exceeded beyond noise at {window.x[over]:g} by a factor {ratios[over]:.4g}"
     elif (below < LEVEL_CONSISTENT).all():
         verdict, reason = Verdict.CONSISTENT, f"{found}; below the bound at all {len(z)} checkpoints"
     else:
@@ -94,10 +97,10 @@ def _judged(label: str, window: Sample, z: Floats, error: Floats, df: Floats, pa
     return Finding(label, verdict, reason, ratio, 1.0, (0.0, 1.0), interval, panels=panels, details=details)
 
 
-def _open_question(window: Sample, z: Floats, error: Floats, df: Floats, unclear: np.ndarray[tuple[int], np.dtype[np.intp]]) -> str:
+def _open_question(window: Sample, z: Floats, error: Floats, df: Floats, unclear: NDArray[np.intp]) -> str:
     """Where it is open, and the seeds after which the noise is as small as the distance to the bound."""
     text = f"neither above nor below the bound beyond noise at {len(unclear)} of {len(z)} checkpoints"
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = stdtrit(df, 1 - LEVEL_VIOLATED / len(z)) * error / np.abs(z)
     needed = len(window.errors) * float(np.max(reach[unclear]) ** 2)
-    return f"{text}; about {int(np.ceil(needed))} seeds are needed" if needed < 1e6 else f"{text}; it may be met with equality"
+    return f"{text}; about {np.ceil(needed):.0f} seeds are needed" if needed < 1e6 else f"{text}; seeds alone will not decide it"

@@ -30,11 +30,12 @@ from theorysim.validation import positive
 
 MIN_POINTS = 7
 MIN_RANGE = 100.0
+LOG_LARGEST = 700.0
 
 # What each condition of the rule says when it is the first to fail.
 OPEN = {
     "C1": "it is not shown to lie within {within:g} of the claim",
-    "C2": "a drift of the local slope by {limit:.3g} (just under a log factor) is not excluded",
+    "C2": "a drift of the local slope by {limit:.3g} is not excluded",
     "C2 one-sided": "the slope at the end of the window is not shown to exceed the claim by less than {limit:.3g}",
     "C3": "the last third of the window is off the claim by {t3:+.3f}",
     "V1": "it is off the claim by more than {within:g}, but not significantly",
@@ -85,7 +86,8 @@ def exponent(
     verdict, reason = _verdict(window, fit, judged, within, one_sided)
     predicted = fit.value - fit.theta if claim is None else float(claim)
     limits = (-np.inf if one_sided else predicted - within, predicted + within)
-    guide = Series("claimed law" if claim is None else f"slope {claim:g}", tuple(window.x.tolist()), _through(window, curve), "predicted")
+    name = "claimed law" if claim is None else f"slope {claim:g}"
+    guide = Series(name, tuple(window.x.tolist()), _through(window, curve), "predicted")
     return Finding(
         label,
         verdict,
@@ -101,11 +103,14 @@ def exponent(
 
 def _claimed(x: ArrayLike, claim: float | None, law: Callable[[Any], Any] | ArrayLike | None) -> Floats:
     """The claimed law (m,) at the sorted sweep values."""
-    if (claim is None) == (law is None):
-        raise TheorysimError("exponent needs either claim=p, the exponent of the sweep variable, or law=, the claimed law itself")
     grid = np.asarray(x, dtype=np.float64)
-    values = law(grid) if callable(law) else grid ** float(claim) if claim is not None else law
-    curve = arrange(x, values, True).errors[0]
+    if claim is not None and law is None:
+        values: ArrayLike = grid ** float(claim)
+    elif law is not None and claim is None:
+        values = law(grid) if callable(law) else law
+    else:
+        raise TheorysimError("exponent needs either claim=p, the exponent of the sweep variable, or law=, the claimed law itself")
+    curve: Floats = arrange(x, values, True).errors[0]
     if not (np.isfinite(curve) & (curve > 0)).all():
         raise TheorysimError("the claimed law must be positive and finite at every sweep value; leave out points where it is not")
     return curve
@@ -123,23 +128,23 @@ def divergence(sample: Sample) -> str:
 
 def _unusable(window: Sample) -> str:
     if len(window.x) < 2:
-        return f"{len(window.x)} sweep points are left in the window; the rule needs {MIN_POINTS}"
+        return f"only {len(window.x)} of the {MIN_POINTS} sweep points that the rule needs"
     if not (window.errors > 0).all():
         first = window.x[(window.errors <= 0).any(axis=0)][0]
-        return f"an error is zero or negative (first at {first:g}), and a rate needs positive ones; exclude points below the floor"
+        return f"an error is zero or negative (first at {first:g}) and a rate needs positive ones; exclude points below the floor"
     return ""
 
 
 def _shortage(window: Sample, fit: Fit) -> str:
     points, spread, seeds = len(window.x), window.x[-1] / window.x[0], len(window.errors)
     if points < MIN_POINTS:
-        return f"{points} sweep points; the rule needs {MIN_POINTS}"
+        return f"only {points} of the {MIN_POINTS} sweep points that the rule needs"
     if spread < MIN_RANGE * (1 - 1e-9):
         return f"the window spans a factor of {spread:.3g}; the rule needs {MIN_RANGE:g}"
     if any(np.isnan(fit.estimates.value[part]) for part in ("t1", "t2", "t3")):
         return "a third of the window (on the log scale) holds fewer than two sweep points; space them evenly there"
     if seeds < MIN_SEEDS and not window.exact:
-        return f"{seeds} seeds; the rule needs {MIN_SEEDS} (or exact expectations)"
+        return f"only {seeds} of the {MIN_SEEDS} seeds that the rule needs (or exact expectations)"
     return ""
 
 
@@ -154,7 +159,7 @@ def _verdict(window: Sample, fit: Fit, judged: Judgement, within: float, one_sid
     if judged.is_consistent:
         error, df = fit.standard_errors["theta"], fit.estimates.df
         faster = one_sided and p_above(-within, fit.theta, error, df) < LEVEL_CONSISTENT
-        return Verdict.CONSISTENT, f"{found}: within {within:g} and no drift" if not faster else f"{found}: faster, not tight here"
+        return Verdict.CONSISTENT, f"{found}: {'faster, not tight here' if faster else f'within {within:g} and no drift'}"
     return Verdict.UNDECIDED, f"{found}: {_open_question(fit, judged, within, one_sided)}"
 
 
@@ -225,7 +230,9 @@ def mean_series(sample: Sample) -> tuple[Series, ...]:
     shown, hidden = drawable & sample.kept, drawable & ~sample.kept
     log_mean, spread, df = mean_with_error(sample.errors[:, shown], sample.exact)
     band = stdtrit(df, 0.975) * spread
-    low, high = (() if len(sample.errors) == 1 else tuple(np.exp(log_mean + s * band).tolist()) for s in (-1, 1))
+    # an interval may exceed every number where one seed carries the mean
+    ends = [np.exp(np.clip(log_mean + sign * band, -LOG_LARGEST, LOG_LARGEST)) for sign in (-1, 1)]
+    low, high = ((), ()) if len(sample.errors) == 1 else (tuple(end.tolist()) for end in ends)
     measured = Series("measured mean", tuple(sample.x[shown].tolist()), tuple(np.exp(log_mean).tolist()), "measured", low, high)
     if not hidden.any():
         return (measured,)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.backend import CPU, to_host
+from theorysim.backend import CPU, Backend, to_host
 from theorysim.laws import spectrum as spectrum_law
-from theorysim.laws import start_error, vector
+from theorysim.laws import start_error
 from theorysim.model import Array, Draw, Problem, TheorysimError
 from theorysim.noise import Draws, Stream
+from theorysim.problems._additive_noise import deviations, noisy
+from theorysim.problems._constants import distances, norms
+from theorysim.problems._linear import times
 from theorysim.registry import register_problem
-from theorysim.validation import finite, non_negative, one_of, positive_integer
+from theorysim.validation import one_of, positive_integer
 
 _ROTATION = Draw(1)
 
@@ -36,7 +39,7 @@ def anisotropic_quadratic(
     normalize: str | None = None,
     distance: float = 1.0,
     origin: str = "minimizer",
-    rotation: str | None = None,
+    rotation: str | Sequence[Sequence[float]] | None = None,
     noise: float | Sequence[float] = 0.0,
     noise_law: str = "flat",
     noise_decay: float = 1.0,
@@ -47,8 +50,9 @@ def anisotropic_quadratic(
     ``spectrum``, ``decay``, ``kappa``, ``head``, ``scale``: eigenvalues of H, see laws.spectrum. ``start``, ``low``, ``high``,
     ``start_decay``, ``support``, ``normalize``, ``distance``: the error y, see laws.start_error; w_1 - w* = Q y.
     ``origin``: which of w* and w_1 lies at 0 (``"minimizer"`` or ``"start"``). ``rotation``: None (H is diagonal), ``"random"``
-    (Haar), ``"hadamard"`` (dim a power of 2) or ``"pairs"`` (45 degrees in each pair of coordinates). ``noise``: sigma_j as a
-    list, or a factor of ``noise_law``: ``flat`` 1, ``spectrum`` the eigenvalue, ``power`` j^-noise_decay.
+    (Haar), ``"hadamard"`` (dim a power of 2), ``"pairs"`` (45 degrees in each pair of coordinates) or the rows of an orthogonal
+    matrix Q. ``noise``: sigma_j as a list, or a factor of ``noise_law``: ``flat`` 1, ``spectrum`` the eigenvalue, ``power``
+    j^-noise_decay.
 
     Constants: L_1norm, L_infnorm, lambda_max, lambda_min, trace_H, sigma_1norm, sigma_2norm, M, dim, and per row D_inf_0,
     D_2_0 (distance of w_1 from w*) and Delta_0 = f(w_1) - f*. Vectors: L, sigma (for batch 1).
@@ -56,18 +60,15 @@ def anisotropic_quadratic(
     """
     dim, batch = positive_integer("dim", dim), positive_integer("batch", batch)
     eigenvalues = spectrum_law(spectrum, dim, draws, decay=decay, kappa=kappa, head=head, scale=scale)
-    q = _rotation(one_of("rotation", rotation, (None, "random", "hadamard", "pairs")), dim, draws)
+    q = _rotation(rotation, dim, draws)
     y = start_error(
         start, dim, draws, low=low, high=high, decay=start_decay, support=support, normalize=normalize, distance=distance
     )
-    sigma = _deviations(noise, noise_law, noise_decay, eigenvalues)
-    smooth = _smoothness(eigenvalues, q)
-    asarray = draws.backend.asarray
-    curvature = asarray(eigenvalues)
-    turn, back = (lambda e: e, lambda e: e) if q is None else (_times(asarray(q)), _times(asarray(q.T.copy())))
-    error = back(y)
-    minimizer = 0.0 * error if one_of("origin", origin, ("minimizer", "start")) == "minimizer" else -error
-    xp = draws.backend.xp
+    smooth, sigma = _smoothness(eigenvalues, q), deviations(noise, noise_law, noise_decay, eigenvalues)
+    xp, asarray = draws.backend.xp, draws.backend.asarray
+    turn, back = _turns(q, draws.backend)
+    curvature, error = asarray(eigenvalues), back(y)
+    minimizer = xp.zeros_like(error) if one_of("origin", origin, ("minimizer", "start")) == "minimizer" else -error
 
     def gap(x: Array) -> Array:
         e = turn(x - minimizer)
@@ -76,23 +77,15 @@ def anisotropic_quadratic(
     def gradient(x: Array) -> Array:
         return back(curvature * turn(x - minimizer))
 
-    deviation = asarray(sigma / np.sqrt(batch))
-
-    def sample(x: Array, draw: Draw) -> Array:
-        return gradient(x) + deviation * draws.normal(Stream.GRADIENT, draw, (dim,))
-
     constants = {
-        "L_1norm": float(smooth.sum()),
-        "L_infnorm": float(smooth.max()),
+        **norms("L", smooth, "1", "inf"),
+        **norms("sigma", sigma, "1", "2"),
+        **distances(error),
         "lambda_max": float(eigenvalues.max()),
         "lambda_min": float(eigenvalues.min()),
         "trace_H": float(eigenvalues.sum()),
-        "sigma_1norm": float(sigma.sum()),
-        "sigma_2norm": float(np.sqrt((sigma**2).sum())),
         "M": batch,
         "dim": dim,
-        "D_inf_0": to_host(xp.max(xp.abs(error), axis=1)),
-        "D_2_0": to_host(xp.sqrt(xp.sum(error * error, axis=1))),
         "Delta_0": to_host(gap(minimizer + error)),
     }
     return Problem(
@@ -102,21 +95,27 @@ def anisotropic_quadratic(
         constants=constants,
         gap=gap,
         gradient=gradient,
-        sample=sample if sigma.any() else lambda x, draw: gradient(x),
+        sample=noisy(gradient, sigma, batch, draws),
         vectors={"L": asarray(smooth), "sigma": asarray(sigma)},
         capabilities={"hessian": lambda: _hessian(eigenvalues, q), "spectrum": eigenvalues},
     )
 
 
-def _times(matrix: Array):  # type: ignore[no-untyped-def]
-    return lambda e: e @ matrix
+def _turns(q: NDArray[np.float64] | None, backend: Backend) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """Q' e and Q e for rows e."""
+    if q is None:
+        return (lambda e: e), (lambda e: e)
+    forth, back = backend.asarray(q), backend.asarray(q.T.copy())
+    return (lambda e: times(e, forth)), (lambda e: times(e, back))
 
 
-def _rotation(kind: str | None, dim: int, draws: Draws) -> NDArray[np.float64] | None:
+def _rotation(kind: str | Sequence[Sequence[float]] | None, dim: int, draws: Draws) -> NDArray[np.float64] | None:
     """The orthogonal matrix Q, ``(dim, dim)``, on the host; the same for all runs of a seed."""
     if kind is None:
         return None
-    if kind == "random":
+    if not isinstance(kind, str):
+        return _given_rotation(kind, dim)
+    if one_of("rotation", kind, ("random", "hadamard", "pairs")) == "random":
         gaussian = replace(draws, backend=CPU).shared_normal(Stream.INSTANCE, _ROTATION, (dim, dim))
         q, r = np.linalg.qr(gaussian)
         return np.asarray(q * np.sign(np.diag(r)))
@@ -131,6 +130,16 @@ def _rotation(kind: str | None, dim: int, draws: Draws) -> NDArray[np.float64] |
     return np.kron(np.eye(dim // 2), np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2))
 
 
+def _given_rotation(rows: Sequence[Sequence[float]], dim: int) -> NDArray[np.float64]:
+    """A user's rows as an orthogonal matrix; TheorysimError where they are none."""
+    if len(rows) != dim or any(not isinstance(row, Sequence) or len(row) != dim for row in rows):
+        raise TheorysimError(f"rotation must be {dim} rows of {dim} numbers for dim={dim}, or one of random, hadamard, pairs")
+    q = np.array(rows, dtype=float)
+    if not np.allclose(q @ q.T, np.eye(dim), atol=1e-12):
+        raise TheorysimError("the rows given as rotation are not orthonormal to 1e-12; give an orthogonal matrix")
+    return q
+
+
 def _hessian(eigenvalues: NDArray[np.float64], q: NDArray[np.float64] | None) -> NDArray[np.float64]:
     return np.diag(eigenvalues) if q is None else (q * eigenvalues) @ q.T
 
@@ -141,13 +150,4 @@ def _smoothness(eigenvalues: NDArray[np.float64], q: NDArray[np.float64] | None)
         return eigenvalues
     rows = np.abs(_hessian(eigenvalues, q)).sum(axis=1)
     flat = np.full_like(rows, eigenvalues.max())
-    return rows if rows.sum() < flat.sum() else flat
-
-
-def _deviations(noise: float | Sequence[float], law: str, decay: float, eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sigma_j, the standard deviations of the gradient noise at batch size 1."""
-    dim = len(eigenvalues)
-    if not isinstance(noise, int | float):
-        return vector("noise", noise, dim)
-    shapes = {"flat": np.ones(dim), "spectrum": eigenvalues, "power": np.arange(1, dim + 1.0) ** -finite("noise_decay", decay)}
-    return non_negative("noise", noise) * shapes[one_of("noise_law", law, shapes)]
+    return np.asarray(rows if rows.sum() < flat.sum() else flat)

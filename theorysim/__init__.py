@@ -59,6 +59,10 @@ list_papers = PAPERS.names
 
 def __getattr__(name: str) -> Any:
     """Every analysis is a public name, loaded when it is first used: ``ts.steps_to``, ``ts.exponent``, ..."""
+    if name == "fit_exponent":
+        from theorysim.statistics import fit_exponent
+
+        return fit_exponent
     if not name.startswith("_") and name in ANALYSES.names():
         return ANALYSES.get(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,11 +27,12 @@ def build_algorithm(spec: Spec, problem: Problem, draws: Draws) -> Algorithm:
     """
     known = parameters(ALGORITHMS, spec.name)
     arguments: dict[str, Any] = {}
-    for key, value in spec.params:
+    for key, parameter in known.items():
+        value = spec.arguments.get(key, parameter.default)
         if isinstance(value, Spec):
             arguments[key] = build_algorithm(value, problem, draws)
         else:
-            arguments[key] = _per_row(value, problem, draws) if known[key].annotation == "PerRow" else value
+            arguments[key] = _per_row(value, problem, draws) if parameter.annotation == "PerRow" else value
     built: Algorithm = ALGORITHMS.get(spec.name)(**arguments)
     for capability in built.requires:
         if capability not in problem.capabilities:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -162,9 +162,3 @@ def exit_code(reports: Iterable[PaperReport]) -> int:
     """The exit code of several reports: violated before undecided before consistent."""
     codes = {report.exit_code for report in reports}
     return next((code for code in (1, 3) if code in codes), 0)
-
-
-def settings(control: Control) -> str:
-    """The arguments of a control as a reader would write them."""
-    values: Mapping[str, Any] = control.setting
-    return ", ".join(f"{key}={value!r}" for key, value in values.items())

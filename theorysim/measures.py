@@ -33,10 +33,10 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Measure:
-    """``value(view, memory) -> (rows,)``; ``start(problem) -> memory`` and ``update(memory, view) -> memory`` if it remembers."""
+    """``value(view, memory) -> (rows,)``; ``start(view) -> memory`` (at t = 0) and ``update(memory, view) -> memory`` if it remembers."""
 
     value: Callable[[View, Any], Array]
-    start: Callable[[Problem], Any] | None = None
+    start: Callable[[View], Any] | None = None
     update: Callable[[Any, View], Any] | None = None
 
 
@@ -66,6 +66,11 @@ def norm(x: Array, order: str) -> Array:
     if order == "1":
         return xp.sum(xp.abs(x), axis=axes)
     return xp.max(xp.abs(x), axis=axes) if order == "inf" else xp.sqrt(xp.sum(x * x, axis=axes))
+
+
+def _zero(view: View) -> Array:
+    """A zero per row."""
+    return namespace(view.point).zeros_like(norm(view.point, "inf"))
 
 
 def _error(problem: Problem, x: Array) -> Array:
@@ -108,7 +113,7 @@ def max_distance(order: str = "inf") -> Measure:
     def update(memory: Array, view: View) -> Array:
         return namespace(memory).maximum(memory, norm(_error(view.problem, view.point), order))
 
-    return Measure(lambda view, memory: memory, lambda problem: norm(_error(problem, problem.start), order), update)
+    return Measure(lambda view, memory: memory, lambda view: norm(_error(view.problem, view.point), order), update)
 
 
 @register_measure
@@ -119,7 +124,7 @@ def regret() -> Measure:
         product = view.answer * _error(view.problem, view.point)
         return memory + namespace(product).sum(product, axis=tuple(range(1, product.ndim)))
 
-    return Measure(lambda view, memory: memory, lambda problem: 0.0 * norm(problem.start, "inf"), update)
+    return Measure(lambda view, memory: memory, _zero, update)
 
 
 @register_measure
@@ -128,9 +133,30 @@ def mean_gradient_norm(order: str = "1") -> Measure:
     one_of("order", order, ("1", "2", "inf"))
     return Measure(
         lambda view, memory: memory / max(view.t, 1),
-        lambda problem: 0.0 * norm(problem.start, "inf"),
+        _zero,
         lambda memory, view: memory + norm(view.problem.gradient(view.point), order),
     )
+
+
+@register_measure
+def mean_squared_gradient() -> Measure:
+    """(1/t) sum over s <= t of the squared l2 norm of the true gradient at w_s (0 at t = 0)."""
+    return Measure(
+        lambda view, memory: memory / max(view.t, 1),
+        _zero,
+        lambda memory, view: memory + norm(view.problem.gradient(view.point), "2") ** 2,
+    )
+
+
+@register_measure
+def coordinate(index: str = "0") -> Measure:
+    """One coordinate of the iterate itself, counted from 0 (of the flattened iterate)."""
+
+    def value(view: View, _: None) -> Array:
+        xp, x = namespace(view.state.x), view.state.x
+        return xp.reshape(x, (x.shape[0], -1))[:, int(index)]
+
+    return Measure(value)
 
 
 @register_measure
@@ -138,7 +164,7 @@ def squared_gradients() -> Measure:
     """sum over s <= t of ‖g_s‖_2^2, the scalar accumulator of AdaGrad-Norm."""
     return Measure(
         lambda view, memory: memory,
-        lambda problem: 0.0 * norm(problem.start, "inf"),
+        _zero,
         lambda memory, view: memory + norm(view.answer, "2") ** 2,
     )
 
@@ -155,6 +181,18 @@ def root_sum() -> Measure:
 
 
 @register_measure
+def root_trace() -> Measure:
+    """Trace of the square root of the matrix accumulator G of full-matrix AdaGrad."""
+
+    def value(view: View, _: None) -> Array:
+        xp = namespace(view.state.x)
+        eigenvalues = xp.linalg.eigvalsh(_accumulator(view.state, "G"))
+        return xp.sum(xp.sqrt(xp.where(eigenvalues > 0, eigenvalues, 0.0)), axis=1)
+
+    return Measure(value)
+
+
+@register_measure
 def log_growth(vector: str = "L") -> Measure:
     """sum_j c_j ln(v_{t,j} / first nonzero v_{s,j}) over coordinates with v > 0; c = problem.vectors[vector]."""
 
@@ -164,7 +202,7 @@ def log_growth(vector: str = "L") -> Measure:
         ratio = xp.where(seen, v, 1.0) / xp.where(seen, first, 1.0)
         return xp.sum(view.problem.vectors[vector] * xp.log(ratio), axis=tuple(range(1, v.ndim)))
 
-    return Measure(value, lambda problem: _no_value_yet(problem, vector), _first_nonzero)
+    return Measure(value, lambda view: _first_value(view, vector), _first_nonzero)
 
 
 @register_measure
@@ -175,13 +213,14 @@ def active_sum(vector: str = "L") -> Measure:
         xp = namespace(first)
         return xp.sum(xp.where(first < xp.inf, view.problem.vectors[vector], 0.0), axis=tuple(range(1, first.ndim)))
 
-    return Measure(value, lambda problem: _no_value_yet(problem, vector), _first_nonzero)
+    return Measure(value, lambda view: _first_value(view, vector), _first_nonzero)
 
 
-def _no_value_yet(problem: Problem, vector: str) -> Array:
-    if vector not in problem.vectors:
-        raise unknown("vector of the problem", vector, problem.vectors)
-    return namespace(problem.start).full_like(problem.start, float("inf"))
+def _first_value(view: View, vector: str) -> Array:
+    if vector not in view.problem.vectors:
+        raise unknown("vector of the problem", vector, view.problem.vectors)
+    xp, v = namespace(view.point), _accumulator(view.state)
+    return xp.where(v > 0, v, xp.inf)
 
 
 def _first_nonzero(first: Array, view: View) -> Array:
@@ -190,10 +229,11 @@ def _first_nonzero(first: Array, view: View) -> Array:
     return xp.where((first == xp.inf) & (v > 0), v, first)
 
 
-def _accumulator(state: Any) -> Array:
+def _accumulator(state: Any, name: str = "v") -> Array:
+    """The accumulator of an adaptive method, inside any wrappers; TheorysimError where the algorithm keeps none."""
     inner = state
     while hasattr(inner, "inner"):
         inner = inner.inner
-    if not hasattr(inner, "v"):
-        raise TheorysimError("this measure reads the accumulator v of an adaptive method; the algorithm keeps none")
-    return inner.v
+    if not hasattr(inner, name):
+        raise TheorysimError(f"this measure reads the accumulator {name} of an adaptive method; the algorithm keeps none")
+    return getattr(inner, name)

@@ -21,6 +21,7 @@ from theorysim.model import KINDS, Claim, Control, Paper, Spec, TheorysimError
 from theorysim.validation import one_of, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Registry:
@@ -34,7 +35,11 @@ class Registry:
         """Add ``factory`` under its own name; the decorator of a content file. A second definition elsewhere is an error."""
         return self.add(factory.__name__, factory)
 
-    def add(self, name: str, thing: F) -> F:
+    def registered(self, name: str) -> Any:
+        """What is registered under that name so far, without looking for a file; None if nothing is."""
+        return self._found.get(name)
+
+    def add(self, name: str, thing: T) -> T:
         known = self._found.get(name)
         if known is not None and known.__module__ != thing.__module__:
             raise TheorysimError(f"{self.kind} {name!r} is defined twice: in {known.__module__} and in {thing.__module__}; rename one")
@@ -80,7 +85,6 @@ class PaperCheck:
 
     paper: Paper
     claims: dict[str, Claim] = field(default_factory=dict)
-    __module__: str = ""
 
     def select(self, names: Iterable[str] | None) -> list[Claim]:
         if names is None:
@@ -101,9 +105,12 @@ def claim(
 
     def decorate(function: F) -> F:
         one_of("kind", kind, KINDS)
-        if not any(control.fires for control in (listed := tuple(controls))):
+        listed = tuple(controls)
+        if not any(control.fires for control in listed):
             raise TheorysimError(f"claim {function.__name__!r} has no control that must fail; add one")
-        check = PAPERS._found.get(paper.name) or PAPERS.add(paper.name, PaperCheck(paper, __module__=function.__module__))  # type: ignore[type-var]
+        check = PAPERS.registered(paper.name) or PAPERS.add(paper.name, PaperCheck(paper))
+        if check.paper != paper:
+            raise TheorysimError(f"two different papers are named {paper.name!r}; rename one")
         check.claims[function.__name__] = Claim(
             paper, function.__name__, function, kind, source, statement, bound, listed, assumptions
         )

@@ -113,9 +113,11 @@ def _loop(cell: Cell, problem: Problem, algorithm: Any) -> tuple[list[Array], li
     """All steps; a ``(measures, rows)`` array per recorded one, left on the device, with the oracle's counts so far."""
     xp, oracle, state = namespace(problem.start), Oracle(problem), algorithm.init(problem, problem.start)
     measures = {name: build_measure(name) for name in cell.measure}
-    memory = {name: m.start(problem) for name, m in measures.items() if m.start}
+    begin = View(problem, algorithm, state, 0, oracle.point, oracle.answer)
+    memory = {name: m.start(begin) for name, m in measures.items() if m.start}
     columns, calls, wanted = [], [], set(record_steps(cell).tolist())
-    target = None if cell.until is None else _Target(cell, problem)
+    target = None if cell.until is None else _Target(cell.until, variants(cell.algorithm))
+    gap = cell.measure.index("gap") if target is not None else 0
     for t in range(cell.steps + 1):
         if t > 0:
             oracle.begin(t)
@@ -126,7 +128,7 @@ def _loop(cell: Cell, problem: Problem, algorithm: Any) -> tuple[list[Array], li
         if t in wanted:
             columns.append(xp.stack([m.value(view, memory.get(name)) for name, m in measures.items()]))
             calls.append(dict(oracle.calls))
-        if target is not None and target.reached_by_all(view):
+        if target is not None and target.reached_by_all(t, columns[-1][gap]):
             break
     return columns, calls
 
@@ -134,14 +136,17 @@ def _loop(cell: Cell, problem: Problem, algorithm: Any) -> tuple[list[Array], li
 class _Target:
     """Has, for every run, one variant come down to ``until`` times its initial gap?"""
 
-    def __init__(self, cell: Cell, problem: Problem) -> None:
-        self.level = cell.until * problem.gap(problem.start)
-        self.shape = (variants(cell.algorithm), -1)
-        self.reached = self.level < 0
+    def __init__(self, until: float, count: int) -> None:
+        self.until, self.count = until, count
+        self.level: Array = None
+        self.reached: Array = None
 
-    def reached_by_all(self, view: View) -> bool:
-        self.reached = self.reached | (view.problem.gap(view.output) <= self.level)
-        return view.t % _STOP_LOOK == 0 and bool(to_host(self.reached).reshape(self.shape).any(axis=0).all())
+    def reached_by_all(self, t: int, gap: Array) -> bool:
+        """Hear the gap after step t, ``(rows,)``; the answer waits for the device, so it is given every few steps only."""
+        if t == 0:
+            self.level, self.reached = self.until * gap, gap < 0
+        self.reached = self.reached | (gap <= self.level)
+        return t % _STOP_LOOK == 0 and bool(to_host(self.reached).reshape(self.count, -1).any(axis=0).all())
 
 
 def _trace(cell: Cell, pieces: list[_Piece], backend: Backend) -> Trace:

@@ -95,13 +95,13 @@ def kish(weights: Floats, axis: int) -> tuple[Floats, Floats]:
 
 
 def mean_with_error(errors: Floats, exact: bool) -> tuple[Floats, Floats, Floats]:
-    """Per checkpoint, for errors (R, m): log mean, its jackknife error, Kish degrees of freedom. A zero mean has no error."""
+    """Per checkpoint, errors (..., R, m) -> (..., m): log mean, its jackknife error, Kish degrees of freedom."""
     log_mean, left_out = log_means(errors)
     if exact:
         return log_mean, np.zeros_like(log_mean), np.full(log_mean.shape, np.inf)
-    mean = np.exp(log_mean)
-    _, df = kish(np.where(mean > 0, errors / np.where(mean > 0, mean, 1.0), 1.0), -2)
-    return log_mean, np.where(mean == 0, 0.0, jackknife(left_out)), df
+    mean = np.exp(log_mean)[..., None, :]
+    shares = np.where(mean > 0, errors / np.where(mean > 0, mean, 1.0), 1.0)  # a mean of zero has no error
+    return log_mean, np.where(np.isneginf(log_mean), 0.0, jackknife(left_out)), kish(shares, -2)[1]
 
 
 def p_above(value: Any, limit: Any, error: Any, df: Any) -> Floats:
@@ -202,11 +202,11 @@ class Judgement:
 
     @property
     def is_violated(self) -> Bools:
-        return np.logical_and.reduce(list(self.violated.values()))
+        return np.asarray(np.logical_and.reduce(list(self.violated.values())))
 
     @property
     def is_consistent(self) -> Bools:
-        return np.logical_and.reduce(list(self.consistent.values()))
+        return np.asarray(np.logical_and.reduce(list(self.consistent.values())))
 
 
 def judge(numbers: Estimates, within: float, one_sided: bool = False) -> Judgement:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theorysim.bounds import Bound
 from theorysim.model import Cell, Spec, TheorysimError
 from theorysim.validation import unknown
 
@@ -67,6 +68,18 @@ class Trace:
             raise unknown(f"constant of {self.cell.problem.name}", name, self.constants)
         return np.broadcast_to(np.asarray(self.constants[name], dtype=float), self.runs.shape)
 
+    def hyper(self, name: str) -> NDArray[np.float64]:
+        """A numerical hyper-parameter as ``(rows,)``, text evaluated in the constants; TheorysimError for an unknown one."""
+        value = _lookup(self.cell.algorithm, name)
+        if value is None:
+            raise TheorysimError(f"{self.cell.algorithm.name} was given no {name!r}; set it in the Spec to use it in a bound")
+        rows = [np.broadcast_to(self._evaluated(item), self.runs.shape) for item in (value if isinstance(value, tuple) else (value,))]
+        picked = np.stack([self.split(row)[i] for i, row in enumerate(rows)]) if isinstance(value, tuple) else rows[0]
+        return np.asarray(picked, dtype=float).ravel()
+
+    def _evaluated(self, value: Any) -> Any:
+        return Bound(value)(self.constants) if isinstance(value, str) else value
+
     def frame(self) -> pd.DataFrame:
         """A long table: one line per row and recorded step, with the varying hyper-parameters as columns."""
         import pandas as pd
@@ -88,6 +101,12 @@ class Trace:
 
 def _listing(steps: NDArray[np.int64]) -> str:
     return ", ".join(map(str, steps)) if len(steps) <= 8 else f"{steps[0]}, {steps[1]}, ..., {steps[-1]} ({len(steps)})"
+
+
+def _lookup(spec: Spec, name: str) -> Any:
+    """The value of a hyper-parameter in a Spec or in the algorithm it wraps; None where it was not set."""
+    inner = [value for _, value in spec.params if isinstance(value, Spec)]
+    return spec.arguments.get(name, _lookup(inner[0], name) if inner else None)
 
 
 def varying(spec: Spec) -> dict[str, tuple[Any, ...]]:

@@ -1,0 +1,207 @@
+"""Does an instance satisfy the assumptions it declares? Every constant is measured again, on the instance itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from theorysim.analyses._probes import Floats, Pairs, Probe
+from theorysim.analyses.band import band
+from theorysim.backend import to_host
+from theorysim.model import Array, Finding, Problem, Table, TheorysimError, together
+from theorysim.registry import register_analysis
+
+_DERIVATIVE = 1e-6  # relative error of a five-point difference, generously
+_STATIONARY = 1e-10  # of the gradient at the start
+_RELATIVE = 1e-9
+_EIGENVALUE = 1e-12  # of the largest L_j
+_STANDARD_ERRORS = 5.0
+_DRAWS = 2048
+_NUMBERS = 2**24  # of noise that are looked at, at most
+_LARGEST_MATRIX = 2048  # coordinates up to which eigenvalues of the whole Hessian are computed
+
+
+@register_analysis
+def certificate(
+    problem: Problem, *, L: Array | Sequence[float] | None = None, label: str = "assumptions of the instance"
+) -> Finding:
+    """VIOLATED if the instance contradicts one of its declared constants; each is one part, with the measured number.
+
+    Checked where declared: the gradient against differences of the gap; zero gap and gradient at w*, gap >= 0; anisotropic
+    smoothness (A1: diag(L) - H has no negative eigenvalue, and the quadratic upper bound on sampled and on adversarial pairs);
+    lambda_max and mu; (L_0, L_1)-smoothness for steps up to 1 / L_1 (A3); noise without bias and with variances at most
+    sigma_j^2 / M (A2), within 5 standard errors; norms and distances. ``L``: a vector to be certified in place of the problem's
+    own, e.g. the spectrum before a rotation. It says that no contradiction was found: pairs are sampled.
+    """
+    declared = {name: to_host(vector).reshape(-1) for name, vector in problem.vectors.items()}
+    vectors = declared | ({} if L is None else {"L": _override(L, problem)})
+    probe = Probe(problem, 1 / vectors["L_1"] if "L_1" in vectors else inf)
+    parts = [*_differential(probe), *_minimum(probe), *_smoothness(probe, vectors), *_hessian(problem, vectors.get("L"))]
+    return together(*parts, *_noise(probe, declared.get("sigma")), _constants(probe, declared), label=label)
+
+
+def _override(vector: Array | Sequence[float], problem: Problem) -> Floats:
+    values = np.asarray(to_host(vector) if hasattr(vector, "shape") else vector, dtype=float).reshape(-1)
+    if len(values) != int(np.prod(problem.shape)):
+        raise TheorysimError(
+            f"L holds {len(values)} values but an iterate has {int(np.prod(problem.shape))}; give one per coordinate"
+        )
+    return values
+
+
+# ------------------------------------------------------------------------------------------------ gap and gradient
+def _differential(probe: Probe) -> list[Finding]:
+    errors = []
+    for x in probe.points():
+        u = probe.random.standard_normal(x.shape)
+        width = 1e-3 * min(probe.spread, float(np.min(probe.reach)))
+        near, far = (probe.gap(x + k * width * u) - probe.gap(x - k * width * u) for k in (1, 2))
+        slope, gradient = (8 * near - far) / (12 * width), probe.gradient(x)
+        errors.append(np.abs(slope - (gradient * u).sum(axis=1)) / np.abs(gradient * u).sum(axis=1))
+    return [band(_largest(errors), -inf, _DERIVATIVE, label="the gradient is the derivative of the gap (relative error)")]
+
+
+def _minimum(probe: Probe) -> list[Finding]:
+    gaps = [probe.gap(x) for x in probe.points()]
+    parts = [band(float(np.min(gaps)), 0.0, inf, label="the gap is not negative")]
+    if probe.problem.minimizer is None:
+        return parts
+    steepest = float(np.abs(probe.gradient(probe.start)).max()) or 1.0
+    flat = float(np.abs(probe.gradient(probe.centre)).max()) / steepest
+    least = float(np.abs(probe.gap(probe.centre)).max()) / (float(gaps[0].max()) or 1.0)
+    return [
+        *parts,
+        band(flat, 0.0, _STATIONARY, label="zero gradient at w* (relative to the start)"),
+        band(least, 0.0, _EIGENVALUE, label="zero gap at w* (relative to the start)"),
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ curvature
+@dataclass(frozen=True)
+class _UpperBound:
+    """excess <= 1/2 sum_j w_j h_j^2 with w = ``weights(grad f(x))``."""
+
+    label: str
+    weights: Callable[[Floats], Floats]
+
+
+def _smoothness(probe: Probe, vectors: dict[str, Floats]) -> list[Finding]:
+    """The upper bounds of the declared vectors and of lambda_max, and the lower bound of mu, on the same sampled pairs."""
+    constants, bounds = probe.problem.constants, []
+    if "L" in vectors:
+        bounds.append(
+            _UpperBound("anisotropic smoothness on pairs (excess / bound)", lambda g: np.broadcast_to(vectors["L"], g.shape))
+        )
+    if "L_0" in vectors and "L_1" in vectors:
+        level, slope = vectors["L_0"], vectors["L_1"]
+        bounds.append(_UpperBound("(L_0, L_1)-smoothness on pairs (excess / bound)", lambda g: level + slope * np.abs(g)))
+    if "lambda_max" in constants:
+        bounds.append(
+            _UpperBound("lambda_max on pairs (excess / bound)", lambda g: np.full(g.shape, float(constants["lambda_max"])))
+        )
+    pairs = probe.pairs()
+    parts = [_upper(bound, pairs.joined(probe.worst_pairs(bound.weights))) for bound in bounds]
+    for name in ("mu", "lambda_min"):
+        if name in constants:
+            parts.append(_lower(name, float(constants[name]), pairs))
+    return parts
+
+
+def _upper(bound: _UpperBound, pairs: Pairs) -> Finding:
+    allowed = 0.5 * (bound.weights(pairs.gradient) * pairs.step**2).sum(axis=-1)
+    above = np.maximum(pairs.excess - pairs.slack, 0.0)
+    ratio = np.divide(above, allowed, out=np.where(above > 0, inf, 0.0), where=allowed > 0)
+    return band(_largest(ratio), -inf, 1 + _RELATIVE, label=bound.label, predicted=1.0)
+
+
+def _lower(name: str, value: float, pairs: Pairs) -> Finding:
+    curvature = (pairs.excess + pairs.slack) / (0.5 * (pairs.step**2).sum(axis=-1))
+    return band(
+        float(np.min(curvature)), value * (1 - _RELATIVE), inf, label=f"{name} on pairs (least curvature)", predicted=value
+    )
+
+
+def _hessian(problem: Problem, smooth: Floats | None) -> list[Finding]:
+    """Eigenvalues of the declared bound on the Hessian against L and lambda_max."""
+    if "hessian" not in problem.capabilities or int(np.prod(problem.shape)) > _LARGEST_MATRIX:
+        return []
+    hessian, parts = np.asarray(problem.capabilities["hessian"]()), []
+    top = float(np.linalg.eigvalsh(hessian)[-1])
+    if smooth is not None:
+        least = float(np.linalg.eigvalsh(np.diag(smooth) - hessian)[0])
+        floor = -_EIGENVALUE * max(float(smooth.max()), top)
+        parts.append(band(least, floor, inf, label="anisotropic smoothness: least eigenvalue of diag(L) - H", predicted=0.0))
+    if "lambda_max" in problem.constants:
+        value = float(problem.constants["lambda_max"])
+        parts.append(band(top, -inf, value * (1 + _RELATIVE), label="lambda_max: largest eigenvalue of H", predicted=value))
+    return parts
+
+
+# ------------------------------------------------------------------------------------------------ noise
+def _noise(probe: Probe, sigma: Floats | None) -> list[Finding]:
+    quiet = sigma is not None and not sigma.any()
+    draws = 4 if quiet else min(_DRAWS, _NUMBERS // probe.start.shape[1])
+    noise = probe.noise(max(2, draws // probe.rows))
+    if quiet:
+        return [band(float(np.abs(noise).max()), 0.0, 0.0, label="stochastic gradients are exact")]
+    mean, count = noise.mean(axis=0), len(noise)
+    squares = (noise - mean) ** 2
+    variance, error = squares.mean(axis=0), squares.std(axis=0) / np.sqrt(count)
+    allowed = variance if sigma is None else sigma**2 / float(probe.problem.constants.get("M", 1))
+    # rare large noise is missing from a sample variance, hence the declared one where it is larger
+    bias = _ratio(np.abs(mean), np.sqrt(np.maximum(allowed, variance) / count))
+    parts = [band(_largest(bias), 0.0, _STANDARD_ERRORS, label="noise without bias (largest mean in standard errors)")]
+    if sigma is not None:
+        above = _ratio(variance - allowed * (1 + _RELATIVE), error)
+        used = {"variance / bound, over all coordinates": float(variance.sum() / allowed.sum())}
+        label = "noise variances at most sigma^2 / M (largest excess in standard errors)"
+        parts.append(band(_largest(above), -inf, _STANDARD_ERRORS, label=label, details=used))
+    return parts
+
+
+def _ratio(value: Floats, error: Floats) -> Floats:
+    """value / error; without error infinite where the value is positive, else 0."""
+    return np.divide(value, error, out=np.where(value > 0, inf, 0.0), where=error > 0)
+
+
+# ------------------------------------------------------------------------------------------------ constants
+def _constants(probe: Probe, vectors: dict[str, Floats]) -> Finding:
+    """Every declared number that is a norm, a distance, a trace or a gap, computed again."""
+    measured = _remeasured(probe, vectors)
+    rows, errors = [], [0.0]
+    for name in sorted(set(measured) & set(probe.problem.constants)):
+        declared, again = np.broadcast_arrays(np.asarray(probe.problem.constants[name], dtype=float), measured[name])
+        scale = np.maximum(np.maximum(np.abs(declared), np.abs(again)), np.finfo(float).tiny)
+        errors.append(float(np.max(np.abs(declared - again) / scale)))
+        rows.append((name, float(declared.flat[0]), float(again.flat[0]), errors[-1]))
+    table = Table(
+        "constants, declared and measured (first row)", ("name", "declared", "measured", "largest relative error"), tuple(rows)
+    )
+    worst = rows[int(np.argmax(errors[1:]))][0] if rows else "none"
+    found = band(
+        _largest(errors), 0.0, _RELATIVE, label="constants are what they name (largest relative error)", details={"worst": worst}
+    )
+    return replace(found, tables=(table,))
+
+
+def _remeasured(probe: Probe, vectors: dict[str, Floats]) -> dict[str, Any]:
+    orders = {"1": 1, "2": 2, "inf": inf}
+    measured: dict[str, Any] = {
+        f"{name}_{word}norm": np.linalg.norm(v, order) for name, v in vectors.items() for word, order in orders.items()
+    }
+    measured |= {"dim": probe.start.shape[1], "Delta_0": probe.gap(probe.start)}
+    if probe.problem.minimizer is not None:
+        error = probe.start - probe.centre
+        measured |= {f"D_{word}_0": np.linalg.norm(error, order, axis=1) for word, order in orders.items()}
+    if "hessian" in probe.problem.capabilities and probe.start.shape[1] <= _LARGEST_MATRIX:
+        measured["trace_H"] = np.trace(probe.problem.capabilities["hessian"]())
+    return measured
+
+
+def _largest(values: Floats | list[Floats] | list[float]) -> float:
+    """The largest, NaN counting as the largest of all."""
+    return float(np.max(np.asarray(values, dtype=float)))

@@ -1,0 +1,18 @@
+"""AdaGrad under Anisotropic Smoothness (Liu, Pan, Zhang; ICLR 2025): all claims, in the order of the argument.
+
+The paper and the notation are in _adagrad_paper.py. Importing a part registers its claims.
+"""
+
+from theorysim.paper_checks import (  # noqa: F401
+    _adagrad_data,
+    _adagrad_iteration,
+    _adagrad_convex,
+    _adagrad_dimension,
+    _adagrad_rates,
+    _adagrad_geometry,
+    _adagrad_baselines,
+    _adagrad_nonconvex,
+)  # isort: skip
+from theorysim.paper_checks._adagrad_paper import PAPER
+
+__all__ = ["PAPER"]

@@ -1,0 +1,264 @@
+"""Contract of every registered problem: what an algorithm, the loop and a report may rely on.
+
+A new file in problems/ is tested with its defaults (and a small ``dim`` if it has one); SETTINGS adds harder instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from theorysim.analyses.certificate import certificate
+from theorysim.backend import CPU, Backend, to_host
+from theorysim.build import build_problem
+from theorysim.model import Draw, Problem, TheorysimError, Verdict
+from theorysim.noise import Draws
+from theorysim.registry import PROBLEMS, parameters, problem
+
+RUNS = np.array([0, 1, 2, 3, 40, 5, 6, 7, 8, 9, 1000])
+
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "anisotropic_quadratic": [
+        {"dim": 7, "noise": 0.5, "noise_law": "spectrum"},
+        {"dim": 6, "spectrum": "head_bulk", "head": 2, "start": "lognormal", "rotation": "pairs", "noise": 0.3, "batch": 3},
+        {
+            "dim": 9,
+            "spectrum": "log",
+            "start": "uniform",
+            "origin": "start",
+            "rotation": "random",
+            "noise": 2,
+            "noise_law": "power",
+        },
+        {"dim": 8, "spectrum": "linear", "start": "power", "normalize": "2", "distance": 5.0, "rotation": "hadamard"},
+        {"dim": 3, "spectrum": [2.0, 0.0, 0.5], "start": [1.0, -2.0, 3.0], "noise": [0.1, 0.0, 0.4], "batch": 5},
+    ],
+    "separable_nonconvex": [
+        {"dim": 7},
+        {"dim": 11, "spectrum": "two_value", "head": 2, "zero_every": 3, "noise": 0.4, "batch": 2},
+        {"dim": 1, "start": [0.01], "noise": 1.0, "noise_law": "flat"},
+    ],
+    "cosh_sum": [
+        {"dim": 5},
+        {"dim": 6, "a_min": 0.2, "a_max": 4.0, "start": "uniform", "distance": 2.0},
+    ],
+    "logistic_regression": [
+        {"samples": 150, "ridge": 0.01},
+        {"data": "breast_cancer", "samples": 101, "ridge": 1e-3, "batch": 3, "start": "signs", "distance": 2.0},
+        {"data": "digits", "samples": 120, "positive": 3, "ridge": 0.05, "batch": 2, "intercept": True},
+    ],
+}
+
+
+def _default(name: str) -> dict[str, Any]:
+    return {"dim": 6} if "dim" in parameters(PROBLEMS, name) else {}
+
+
+CASES = [(name, setting) for name in PROBLEMS.names() for setting in SETTINGS.get(name, [_default(name)])]
+every_case = pytest.mark.parametrize(("name", "setting"), CASES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(CASES)])
+
+FAULTS: dict[str, list[dict[str, Any]]] = {
+    "anisotropic_quadratic": [
+        {"spectrum": "powr"},
+        {"spectrum": [1.0, 2.0], "dim": 3},
+        {"spectrum": [1.0, -2.0], "dim": 2},
+        {"spectrum": "head_bulk", "head": 100},
+        {"spectrum": "log", "kappa": 0.0},
+        {"scale": 0.0},
+        {"start": "one"},
+        {"start": [1.0], "dim": 2},
+        {"start": "uniform", "low": -1.0},
+        {"start": "sparse", "support": 0},
+        {"distance": 0.0},
+        {"normalize": "1"},
+        {"origin": "zero"},
+        {"rotation": "hadamard", "dim": 12},
+        {"rotation": "pairs", "dim": 5},
+        {"rotation": "reflection"},
+        {"noise": -1.0},
+        {"noise": [1.0], "dim": 2},
+        {"noise": 1.0, "noise_law": "gaussian"},
+        {"batch": 0},
+    ],
+    "separable_nonconvex": [
+        {"spectrum": "flat"},
+        {"high": 0.0},
+        {"zero_every": 0},
+        {"zero_every": -2},
+        {"noise": "loud"},
+        {"batch": 1.5},
+    ],
+    "cosh_sum": [{"a_min": 0.0}, {"a_min": 2.0, "a_max": 1.0}, {"a_max": -1.0}, {"distance": -3.0}, {"start": "far"}],
+    "logistic_regression": [
+        {"data": "census", "samples": 0},
+        {"samples": 50, "ridge": -0.1},
+        {"samples": 50, "ridge": 0.1, "batch": 0},
+        {"samples": 50, "ridge": 0.1, "start": "zero"},
+        {"samples": 50, "ridge": 0.1, "intercept": 1},
+        {"samples": 50, "ridge": 0.1, "start": [1.0, 2.0]},
+        {"data": "digits", "positive": 12},
+        {"data": "breast_cancer", "samples": 10_000},
+    ],
+}
+
+
+def built(
+    name: str, setting: dict[str, Any], backend: Backend = CPU, runs: np.ndarray[Any, Any] = RUNS, seed: int = 11
+) -> Problem:
+    return build_problem(problem(name, **setting), Draws(backend, seed, runs))
+
+
+def iterates(instance: Problem, seed: int = 3) -> np.ndarray[Any, Any]:
+    """Generic points, some near the start and some far from it: (rows, *shape)."""
+    start = to_host(instance.start)
+    scale = np.geomspace(1e-6, 1.0, len(start)).reshape((-1,) + (1,) * len(instance.shape))
+    return start + scale * np.random.default_rng(seed).normal(size=start.shape)
+
+
+def answers(instance: Problem, x: Any) -> list[np.ndarray[Any, Any]]:
+    """Everything an instance says at ``x``, on the host."""
+    asked: list[Callable[[Any], Any]] = [
+        instance.gap,
+        instance.gradient,
+        lambda x: instance.sample(x, Draw(1)),
+        lambda x: instance.sample(x, Draw(7, 2)),
+    ]
+    return [to_host(instance.start), *(to_host(ask(x)) for ask in asked)]
+
+
+@every_case
+def test_an_instance_has_the_shapes_and_the_start_it_declares(name: str, setting: dict[str, Any]) -> None:
+    instance = built(name, setting)
+    start = to_host(instance.start)
+    assert start.shape == (len(RUNS), *instance.shape)
+    assert start.dtype == np.float64 and np.isfinite(start).all()
+    gap = instance.gap(instance.start)
+    assert gap.shape == (len(RUNS),) and (gap > 0).all()
+    assert np.array_equal(np.broadcast_to(instance.constants["Delta_0"], gap.shape), gap)
+    assert all(np.ndim(value) == 0 or np.shape(value) == (len(RUNS),) for value in instance.constants.values())
+    assert all(np.isfinite(value).all() for value in instance.constants.values())
+    assert all(vector.shape == instance.shape for vector in instance.vectors.values())
+    x = iterates(instance)
+    assert instance.gap(x).shape == gap.shape and (instance.gap(x) >= 0).all()
+    assert instance.gradient(x).shape == instance.sample(x, Draw(1)).shape == x.shape
+
+
+@every_case
+def test_the_assumptions_hold_on_the_instance(name: str, setting: dict[str, Any]) -> None:
+    for runs in (RUNS, RUNS[:1]):
+        found = certificate(built(name, setting, runs=runs))
+        failed = [f"{part.label}: {part.reason}" for part in found.leaves() if part.verdict is not Verdict.CONSISTENT]
+        assert found.verdict is Verdict.CONSISTENT, failed
+
+
+@every_case
+def test_noise_is_fresh_in_every_step_call_and_run(name: str, setting: dict[str, Any]) -> None:
+    instance = built(name, setting)
+    x = np.broadcast_to(to_host(instance.start)[:1], instance.start.shape)
+    noise = [instance.sample(x, draw) - instance.gradient(x) for draw in (Draw(1), Draw(2), Draw(1, 1))]
+    sigma = instance.vectors.get("sigma", np.zeros(instance.shape))
+    if not sigma.any():
+        assert not any(n.any() for n in noise)
+        return
+    assert len({n.tobytes() for n in noise}) == 3
+    assert len(np.unique(noise[0].reshape(len(RUNS), -1), axis=0)) > len(RUNS) // 2
+
+
+@every_case
+def test_a_row_is_the_same_alone_and_in_any_batch(name: str, setting: dict[str, Any]) -> None:
+    whole = built(name, setting)
+    x = iterates(whole)
+    for chosen in ([0], [4], [10], [2, 9, 3], list(range(1, 10))):
+        some = built(name, setting, runs=RUNS[chosen])
+        for all_rows, few_rows in zip(answers(whole, x), answers(some, x[chosen]), strict=True):
+            assert np.array_equal(all_rows[chosen], few_rows)
+        for key, value in whole.constants.items():
+            assert np.array_equal(np.broadcast_to(value, RUNS.shape)[chosen], np.broadcast_to(some.constants[key], len(chosen)))
+
+
+@every_case
+def test_another_device_gives_the_same_numbers(name: str, setting: dict[str, Any], strict: Backend) -> None:
+    here, there = built(name, setting), built(name, setting, strict)
+    x = iterates(here)
+    for ours, theirs in zip(answers(here, x), answers(there, strict.asarray(x)), strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-10, atol=1e-13)
+    assert there.constants.keys() == here.constants.keys()
+    for key, value in here.constants.items():
+        np.testing.assert_allclose(there.constants[key], value, rtol=1e-10)
+
+
+@every_case
+def test_seeds_and_runs_differ_only_where_the_instance_is_random(name: str, setting: dict[str, Any]) -> None:
+    again = [to_host(built(name, setting, seed=seed).start) for seed in (11, 11, 12)]
+    assert np.array_equal(again[0], again[1])
+    drawn = setting.get("start", parameters(PROBLEMS, name)["start"].default) in ("signs", "uniform", "lognormal", "power")
+    assert drawn != np.array_equal(again[0], again[2]) or setting.get("rotation") == "random"
+
+
+@pytest.mark.parametrize("name", [name for name in PROBLEMS.names() if "dim" in parameters(PROBLEMS, name)])
+@pytest.mark.parametrize("dim", [0, -3, 2.5, True, "10", None])
+def test_dim_must_be_a_positive_integer(name: str, dim: Any) -> None:
+    with pytest.raises(TheorysimError, match="dim"):
+        built(name, {"dim": dim})
+
+
+@pytest.mark.parametrize(("name", "fault"), [(name, fault) for name in FAULTS for fault in FAULTS[name]])
+def test_an_impossible_request_is_refused_with_a_reason(name: str, fault: dict[str, Any]) -> None:
+    with pytest.raises(TheorysimError) as refused:
+        built(name, fault)
+    assert any(key in str(refused.value) for key in fault)
+
+
+@pytest.mark.parametrize(("key", "value"), [("scale", float("nan")), ("distance", float("inf")), ("noise", float("nan"))])
+def test_numbers_must_be_finite_even_without_a_spec(key: str, value: float) -> None:
+    with pytest.raises(TheorysimError, match=f"{key}.*not finite"):
+        PROBLEMS.get("separable_nonconvex")(Draws(CPU, 0, RUNS), **{key: value})
+
+
+def test_spectra_after_rotation_keep_their_eigenvalues() -> None:
+    for rotation in ("random", "hadamard", "pairs"):
+        flat = built("anisotropic_quadratic", {"dim": 16, "spectrum": "log"})
+        turned = built("anisotropic_quadratic", {"dim": 16, "spectrum": "log", "rotation": rotation})
+        eigenvalues = np.linalg.eigvalsh(turned.capabilities["hessian"]())
+        np.testing.assert_allclose(eigenvalues[::-1], flat.capabilities["spectrum"], rtol=1e-12)
+        np.testing.assert_allclose(turned.constants["D_2_0"], flat.constants["D_2_0"], rtol=1e-13)
+        np.testing.assert_allclose(turned.constants["Delta_0"], flat.constants["Delta_0"], rtol=1e-12)
+        assert np.abs(turned.capabilities["hessian"]() - np.diag(flat.capabilities["spectrum"])).max() > 0.05
+
+
+def test_the_gap_of_a_quadratic_is_that_of_its_hessian() -> None:
+    instance = built("anisotropic_quadratic", {"dim": 9, "rotation": "random", "origin": "start", "spectrum": "linear"})
+    x = iterates(instance)
+    error, hessian = x - instance.minimizer, instance.capabilities["hessian"]()
+    np.testing.assert_allclose(instance.gap(x), 0.5 * np.einsum("rj,jk,rk->r", error, hessian, error), rtol=1e-12)
+    np.testing.assert_allclose(instance.gradient(x), error @ hessian, rtol=1e-11, atol=1e-13)
+
+
+def test_the_smallest_row_sum_or_eigenvalue_bound_is_taken() -> None:
+    instance = built(
+        "anisotropic_quadratic", {"dim": 8, "spectrum": "two_value", "head": 1, "kappa": 100.0, "rotation": "hadamard"}
+    )
+    hessian = instance.capabilities["hessian"]()
+    assert instance.constants["L_1norm"] == pytest.approx(min(np.abs(hessian).sum(), 8 * instance.constants["lambda_max"]))
+
+
+def test_nonconvex_and_cosh_values_against_the_formulas() -> None:
+    x = np.array([[0.3, -1.7, 2.0]] * len(RUNS))
+    nonconvex = built("separable_nonconvex", {"dim": 3, "spectrum": [1.0, 0.5, 2.0]})
+    assert nonconvex.gap(x)[0] == pytest.approx(0.5 * (0.09 / 1.09 + 0.5 * 2.89 / 3.89 + 2 * 4 / 5), rel=1e-14)
+    cosh = built("cosh_sum", {"dim": 3, "a_min": 1.0, "a_max": 3.0})
+    a = np.array([1.0, 2.0, 3.0])
+    assert cosh.gap(x)[0] == pytest.approx(((np.cosh(a * x[0]) - 1) / a**2).sum(), rel=1e-13)
+    np.testing.assert_allclose(cosh.vectors["L_0"], 1.5430806348152437, rtol=1e-15)
+    np.testing.assert_allclose(cosh.vectors["L_1"], a * 2.718281828459045, rtol=1e-15)
+    assert cosh.gap(1e-9 * x)[0] == pytest.approx(0.5e-18 * (x[0] ** 2).sum(), rel=1e-9, abs=0.0)
+
+
+def test_every_so_many_coordinates_of_the_start_are_zero() -> None:
+    start = built("separable_nonconvex", {"dim": 80, "zero_every": 10}).start
+    zero = np.flatnonzero((start == 0).all(axis=0))
+    assert zero.tolist() == [9, 19, 29, 39, 49, 59, 69, 79] and (np.delete(start, zero, axis=1) != 0).all()
+    assert np.abs(start).max() > 2.5 and np.abs(start).max() <= 3.0

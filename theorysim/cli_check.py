@@ -1,0 +1,178 @@
+"""``theorysim check``: claims in; findings, a report folder and an exit code out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from theorysim.backend import DEVICES, Backend, select
+from theorysim.check import PaperReport, Progress, check, exit_code
+from theorysim.lab import LEVELS
+from theorysim.model import TheorysimError
+from theorysim.registry import PAPERS
+from theorysim.store import Store
+from theorysim.validation import non_negative, positive_integer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as LiveBar
+
+INTERRUPTED = 130
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Request(NamedTuple):
+    """What to check, validated: claims by paper (None: all of them) and the folder of each paper's report."""
+
+    claims: dict[str, list[str] | None]
+    folders: dict[str, Path]
+    level: str
+    backend: Backend
+    seed: int
+    seeds: int | None
+    store: Store
+
+
+@click.command("check", short_help="Check the claims of papers.")
+@click.argument("targets", metavar="[PAPER[:CLAIM]]...", nargs=-1)
+@click.option("--level", type=click.Choice(LEVELS), default="quick", show_default=True, help="How large the checks are.")
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute.")
+@click.option("--seeds", type=int, metavar="N", help="Runs of every Monte Carlo claim  [default: as the claim says]")
+@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Report folder  [default: theorysim-report/PAPER]")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, one line a paper.")
+def check_command(
+    targets: tuple[str, ...], level: str, device: str, seeds: int | None, seed: int, out: Path | None, as_json: bool
+) -> int:
+    """Check the claims of papers, each with its controls; without an argument, of all papers.
+
+    Writes report.html, findings.json, table.csv and figures; with several papers, into one folder each below DIR.
+    Finished cells are kept: an interrupted check, given again, goes on where it was.
+
+    \b
+    Exit code:  0  all claims consistent, all controls as they must
+                1  a claim violated, or a control that failed its duty
+                2  the request cannot be met
+                3  a claim undecided
+               70  a defect of theorysim or of a plug-in
+    """
+    from theorysim.report import prepare_folder
+
+    non_negative("--seed", seed)
+    if seeds is not None:
+        positive_integer("--seeds", seeds)
+    claims = _resolve(targets)
+    folders = {paper: _folder(out, paper, len(claims)) for paper in claims}
+    request = Request(claims, folders, level, select(device), seed, seeds, Store())
+    for folder in folders.values():
+        prepare_folder(folder)
+    try:
+        return exit_code(_check_all(request, as_json))
+    except KeyboardInterrupt:
+        again = shlex.join(["theorysim", *sys.argv[1:]])
+        click.echo(f"\nInterrupted. Finished cells are kept in {request.store.folder}; to go on, run again:\n  {again}", err=True)
+        return INTERRUPTED
+
+
+def _resolve(targets: tuple[str, ...]) -> dict[str, list[str] | None]:
+    """The claims asked for, by paper; every name is looked up before anything is computed."""
+    asked: dict[str, list[str] | None] = {} if targets else dict.fromkeys(PAPERS.names())
+    for target in targets:
+        paper, colon, claim = target.partition(":")
+        found = PAPERS.get(paper)
+        chosen = asked.setdefault(paper, [] if colon else None)
+        if not colon:
+            asked[paper] = None
+        elif chosen is not None and found.select([claim])[0].name not in chosen:
+            chosen.append(claim)
+    if not asked:
+        raise TheorysimError("no paper is installed; install a package with the entry point theorysim.papers")
+    return asked
+
+
+def _folder(out: Path | None, paper: str, papers: int) -> Path:
+    if out is None:
+        return Path("theorysim-report") / paper
+    return out if papers == 1 else out / paper
+
+
+def _check_all(request: Request, as_json: bool) -> list[PaperReport]:
+    """Check paper after paper, telling of each claim as it ends. JSON is alone on stdout, everything else then on stderr."""
+    from theorysim.report import claim_text, report_data, summary, write_report
+
+    reports = []
+    with _watch(as_json) as (console, progress):
+        for paper, claims in request.claims.items():
+            count = len(PAPERS.get(paper).select(claims))
+            console.print(f"{paper}: {count} claim{'s' * (count != 1)}, level {request.level}, {request.backend.describe()}\n")
+            report = check(
+                paper,
+                claims,
+                level=request.level,
+                device=request.backend,
+                seed=request.seed,
+                seeds=request.seeds,
+                store=request.store,
+                progress=progress,
+                on_claim=lambda found: console.print(claim_text(found), soft_wrap=True),
+            )
+            data = report_data(report)
+            page = write_report(data, request.folders[paper])
+            console.print("", summary(data), f"  report    {page}\n", sep="\n", soft_wrap=True)
+            if as_json:
+                click.echo(json.dumps(data, ensure_ascii=False, allow_nan=False))
+            reports.append(report)
+    return reports
+
+
+# ------------------------------------------------------------------------------------------------ while it runs
+@contextmanager
+def _watch(as_json: bool) -> Iterator[tuple[Console, Progress]]:
+    """Where results are printed, and who hears of cells: a bar if stderr is a terminal, else a line now and then."""
+    from rich.console import Console
+
+    errors = Console(stderr=True, highlight=False, markup=False)
+    results = errors if as_json else Console(highlight=False, markup=False)
+    if not errors.is_terminal:
+        yield results, _Lines()
+        return
+    with _live_bar(errors) as bar:
+        # What is printed above a living bar must pass through its console; a stdout that is no terminal shows no bar.
+        yield errors if results.is_terminal else results, _Bar(bar)
+
+
+def _live_bar(console: Console) -> LiveBar:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(20), MofNCompleteColumn(), TextColumn("cells"), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+
+
+class _Bar:
+    def __init__(self, live: LiveBar) -> None:
+        self.live, self.task = live, live.add_task("", total=None)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.live.update(self.task, description=what, completed=done, total=total)
+
+
+class _Lines:
+    """A line when a claim begins, and then at most one every few seconds: a log, not a flood."""
+
+    def __init__(self) -> None:
+        self.what, self.last = "", 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self.what or now - self.last >= _SECONDS_BETWEEN_LINES:
+            self.what, self.last = what, now
+            click.echo(f"{what}: {done} of {total} cells", err=True)

@@ -1,0 +1,180 @@
+"""A report as plain data: all that the page shows, in what JSON can hold. Numbers that are not finite become text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from theorysim.model import Finding, Panel, Series, Table, TheorysimError, Verdict
+
+if TYPE_CHECKING:
+    from theorysim.check import ClaimFinding, ControlFinding, PaperReport
+
+Data = dict[str, Any]
+FORMAT = 1
+
+
+class Drawing(NamedTuple):
+    """A figure of a claim: its file name without ending, the finding it belongs to, and ``control`` (its index, or None)."""
+
+    name: str
+    owner: str
+    panel: Panel
+    control: int | None
+
+
+def report_data(report: PaperReport) -> Data:
+    """Everything the page shows, as dictionaries, lists, text, finite numbers, booleans and None."""
+    return {
+        "format": FORMAT,
+        "paper": plain(asdict(report.paper)),
+        "level": report.level,
+        "seed": report.seed,
+        "verdict": str(report.verdict),
+        "exit_code": report.exit_code,
+        "environment": plain(report.environment),
+        "claims": [claim_data(claim) for claim in report.claims],
+    }
+
+
+def claim_data(found: ClaimFinding) -> Data:
+    """One claim with its finding and its controls."""
+    claim = found.claim
+    return {
+        "name": claim.name,
+        "title": claim.title,
+        "kind": claim.kind,
+        "source": claim.source,
+        "statement": claim.statement,
+        "bound": claim.bound,
+        "bound_latex": _latex(claim.bound),
+        "assumptions": claim.assumptions,
+        "verdict": str(found.verdict),
+        "reason": _reason(found),
+        "seconds": round(float(found.seconds), 3),
+        "finding": finding_data(found.finding),
+        "controls": [_control_data(control) for control in found.controls],
+    }
+
+
+def finding_data(finding: Finding) -> Data:
+    """A finding with its parts, panels and tables."""
+    return {
+        "label": finding.label,
+        "verdict": str(finding.verdict),
+        "reason": finding.reason,
+        "measured": plain(finding.measured),
+        "predicted": plain(finding.predicted),
+        "limits": plain(finding.limits),
+        "interval": plain(finding.interval),
+        "details": plain(finding.details),
+        "reproducer": plain(finding.reproducer),
+        "panels": [plain(asdict(panel)) for panel in finding.panels],
+        "tables": [_table_data(table) for table in finding.tables],
+        "parts": [finding_data(part) for part in finding.parts],
+    }
+
+
+def _control_data(found: ControlFinding) -> Data:
+    from theorysim.check import settings
+
+    return {
+        "setting": settings(found.control),
+        "why": found.control.why,
+        "expected": str(found.expected),
+        "as_it_must": found.as_it_must,
+        "finding": finding_data(found.finding),
+    }
+
+
+def _table_data(table: Table) -> Data:
+    return {"title": table.title, "columns": list(table.columns), "rows": [[plain(cell) for cell in row] for row in table.rows]}
+
+
+def _reason(found: ClaimFinding) -> str:
+    """The finding's reason, and why its verdict does not count where a control failed its duty."""
+    failed = sum(not control.as_it_must for control in found.controls)
+    if not failed:
+        return found.finding.reason
+    doubt = f"{found.finding.reason}; but {failed} of {len(found.controls)} controls did not come out as required"
+    return doubt if found.verdict is found.finding.verdict else f"{doubt}, so that {found.finding.verdict} would say nothing"
+
+
+def _latex(bound: str) -> str:
+    from theorysim.bounds import Bound
+
+    try:
+        return Bound(bound).latex() if bound else ""
+    except TheorysimError:  # a finished check is worth more than a formula; the page then shows the text
+        return ""
+
+
+def plain(value: Any) -> Any:
+    """``value`` in what JSON can hold: arrays become lists, records their fields, inf and nan the texts "inf", "-inf", "nan"."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return plain(value.to_json()) if hasattr(value, "to_json") else str(value)
+
+
+def number(value: Any) -> float:
+    """The float that ``plain`` wrote; NaN for None."""
+    return math.nan if value is None else float(value)
+
+
+def panel_of(data: Data) -> Panel:
+    """The Panel that ``finding_data`` wrote."""
+    series = tuple(_series_of(item) for item in data["series"])
+    window = (number(data["window"][0]), number(data["window"][1])) if data["window"] else None
+    return Panel(data["title"], data["x_label"], data["y_label"], series, data["log_x"], data["log_y"], window)
+
+
+def _series_of(data: Data) -> Series:
+    x, y, low, high = (tuple(number(value) for value in data[key]) for key in ("x", "y", "low", "high"))
+    return Series(data["label"], x, y, data["role"], low, high)
+
+
+def leaves(finding: Data, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Data]]:
+    """The findings judged by themselves, each with its labels from below the root, joined by " / "."""
+    for part in finding["parts"]:
+        yield from leaves(part, (*path, part["label"]))
+    if not finding["parts"]:
+        yield " / ".join(label for label in path if label) or finding["label"], finding
+
+
+def everything(finding: Data) -> Iterator[Data]:
+    """The finding and all its parts, in order."""
+    yield finding
+    for part in finding["parts"]:
+        yield from everything(part)
+
+
+def shown(finding: Data, kind: str) -> list[tuple[Data, Data]]:
+    """All ``panels`` or ``tables`` of a finding and its parts, each with its owner; what is repeated, once."""
+    found = [(owner, item) for owner in everything(finding) for item in owner[kind]]
+    return [pair for place, pair in enumerate(found) if pair[1] not in [item for _, item in found[:place]]]
+
+
+def drawings(claim: Data) -> list[Drawing]:
+    """All figures of a claim: its own, then those of its controls, named ``<claim>-1``, ``<claim>-2``, ..."""
+    roots = [(None, claim["finding"]), *((index, control["finding"]) for index, control in enumerate(claim["controls"]))]
+    found = [(control, item, panel) for control, root in roots for item, panel in shown(root, "panels")]
+    stem = re.sub(r"[^\w.-]+", "-", claim["name"]).strip(".-") or "claim"
+    return [Drawing(f"{stem}-{n}", item["label"], panel_of(panel), control) for n, (control, item, panel) in enumerate(found, 1)]
+
+
+def count(findings: list[Data]) -> dict[str, int]:
+    """How many of each verdict, all three always there."""
+    return {str(verdict): sum(item["verdict"] == verdict for item in findings) for verdict in Verdict}
