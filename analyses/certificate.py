@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -39,9 +39,12 @@ def certificate(
     """
     declared = {name: to_host(vector).reshape(-1) for name, vector in problem.vectors.items()}
     vectors = declared | ({} if L is None else {"L": _override(L, problem)})
-    probe = Probe(problem, 1 / vectors["L_1"] if "L_1" in vectors else inf)
-    parts = [*_differential(probe), *_minimum(probe), *_smoothness(probe, vectors), *_hessian(problem, vectors.get("L"))]
-    return together(*parts, *_noise(probe, declared.get("sigma")), _constants(probe, declared), label=label)
+    probe = Probe(problem, _ratio(np.ones_like(vectors["L_1"]), vectors["L_1"]) if "L_1" in vectors else inf)
+    pairs, hessian = probe.pairs(), _hessian(problem)
+    parts = [*_differential(probe), *_minimum(probe), *_smoothness(probe, pairs, vectors)]
+    if hessian is not None:
+        parts += _eigenvalues(hessian, pairs, vectors.get("L"), problem.constants.get("lambda_max"))
+    return together(*parts, *_noise(probe, declared.get("sigma")), _constants(probe, declared, hessian), label=label)
 
 
 def _override(vector: Array | Sequence[float], problem: Problem) -> Floats:
@@ -81,63 +84,51 @@ def _minimum(probe: Probe) -> list[Finding]:
 
 
 # ------------------------------------------------------------------------------------------------ curvature
-@dataclass(frozen=True)
-class _UpperBound:
-    """excess <= 1/2 sum_j w_j h_j^2 with w = ``weights(grad f(x))``."""
-
-    label: str
-    weights: Callable[[Floats], Floats]
-
-
-def _smoothness(probe: Probe, vectors: dict[str, Floats]) -> list[Finding]:
-    """The upper bounds of the declared vectors and of lambda_max, and the lower bound of mu, on the same sampled pairs."""
-    constants, bounds = probe.problem.constants, []
+def _smoothness(probe: Probe, pairs: Pairs, vectors: dict[str, Floats]) -> list[Finding]:
+    """excess <= 1/2 sum_j w_j h_j^2 with the w of L, of (L_0, L_1) and of lambda_max; excess >= mu/2 |h|^2."""
+    constants = probe.problem.constants
+    weights: dict[str, Callable[[Floats], Floats]] = {}
     if "L" in vectors:
-        bounds.append(
-            _UpperBound("anisotropic smoothness on pairs (excess / bound)", lambda g: np.broadcast_to(vectors["L"], g.shape))
-        )
+        weights["anisotropic smoothness"] = lambda gradient: np.broadcast_to(vectors["L"], gradient.shape)
     if "L_0" in vectors and "L_1" in vectors:
-        level, slope = vectors["L_0"], vectors["L_1"]
-        bounds.append(_UpperBound("(L_0, L_1)-smoothness on pairs (excess / bound)", lambda g: level + slope * np.abs(g)))
+        weights["(L_0, L_1)-smoothness"] = lambda gradient: vectors["L_0"] + vectors["L_1"] * np.abs(gradient)
     if "lambda_max" in constants:
-        bounds.append(
-            _UpperBound("lambda_max on pairs (excess / bound)", lambda g: np.full(g.shape, float(constants["lambda_max"])))
-        )
-    pairs = probe.pairs()
-    parts = [_upper(bound, pairs.joined(probe.worst_pairs(bound.weights))) for bound in bounds]
-    for name in ("mu", "lambda_min"):
-        if name in constants:
-            parts.append(_lower(name, float(constants[name]), pairs))
-    return parts
+        weights["lambda_max"] = lambda gradient: np.full(gradient.shape, float(constants["lambda_max"]))
+    parts = []
+    for name, weight in weights.items():
+        all_pairs = pairs.joined(probe.worst_pairs(weight))
+        parts.append(_upper(name, all_pairs, (weight(all_pairs.gradient) * all_pairs.step**2).sum(axis=-1)))
+    return parts + [_lower(name, float(constants[name]), pairs) for name in ("mu", "lambda_min") if name in constants]
 
 
-def _upper(bound: _UpperBound, pairs: Pairs) -> Finding:
-    allowed = 0.5 * (bound.weights(pairs.gradient) * pairs.step**2).sum(axis=-1)
+def _upper(name: str, pairs: Pairs, form: Floats) -> Finding:
     above = np.maximum(pairs.excess - pairs.slack, 0.0)
-    ratio = np.divide(above, allowed, out=np.where(above > 0, inf, 0.0), where=allowed > 0)
-    return band(_largest(ratio), -inf, 1 + _RELATIVE, label=bound.label, predicted=1.0)
+    label = f"{name} on pairs (largest excess / bound)"
+    return band(_largest(_ratio(above, 0.5 * form)), -inf, 1 + _RELATIVE, label=label, predicted=1.0)
 
 
 def _lower(name: str, value: float, pairs: Pairs) -> Finding:
     curvature = (pairs.excess + pairs.slack) / (0.5 * (pairs.step**2).sum(axis=-1))
-    return band(
-        float(np.min(curvature)), value * (1 - _RELATIVE), inf, label=f"{name} on pairs (least curvature)", predicted=value
-    )
+    label = f"{name} on pairs (least curvature)"
+    return band(float(np.min(curvature)), value * (1 - _RELATIVE), inf, label=label, predicted=value)
 
 
-def _hessian(problem: Problem, smooth: Floats | None) -> list[Finding]:
-    """Eigenvalues of the declared bound on the Hessian against L and lambda_max."""
-    if "hessian" not in problem.capabilities or int(np.prod(problem.shape)) > _LARGEST_MATRIX:
-        return []
-    hessian, parts = np.asarray(problem.capabilities["hessian"]()), []
+def _hessian(problem: Problem) -> Floats | None:
+    small = int(np.prod(problem.shape)) <= _LARGEST_MATRIX
+    return np.asarray(problem.capabilities["hessian"]()) if small and "hessian" in problem.capabilities else None
+
+
+def _eigenvalues(hessian: Floats, pairs: Pairs, smooth: Floats | None, lambda_max: float | None) -> list[Finding]:
+    """The declared bound H on the Hessian: is it one, and do diag(L) and lambda_max bound it?"""
+    parts = [_upper("the Hessian bound", pairs, ((pairs.step @ hessian) * pairs.step).sum(axis=-1))]
     top = float(np.linalg.eigvalsh(hessian)[-1])
     if smooth is not None:
         least = float(np.linalg.eigvalsh(np.diag(smooth) - hessian)[0])
         floor = -_EIGENVALUE * max(float(smooth.max()), top)
         parts.append(band(least, floor, inf, label="anisotropic smoothness: least eigenvalue of diag(L) - H", predicted=0.0))
-    if "lambda_max" in problem.constants:
-        value = float(problem.constants["lambda_max"])
-        parts.append(band(top, -inf, value * (1 + _RELATIVE), label="lambda_max: largest eigenvalue of H", predicted=value))
+    if lambda_max is not None:
+        limit = float(lambda_max) * (1 + _RELATIVE)
+        parts.append(band(top, -inf, limit, label="lambda_max: largest eigenvalue of H", predicted=float(lambda_max)))
     return parts
 
 
@@ -169,9 +160,9 @@ def _ratio(value: Floats, error: Floats) -> Floats:
 
 
 # ------------------------------------------------------------------------------------------------ constants
-def _constants(probe: Probe, vectors: dict[str, Floats]) -> Finding:
+def _constants(probe: Probe, vectors: dict[str, Floats], hessian: Floats | None) -> Finding:
     """Every declared number that is a norm, a distance, a trace or a gap, computed again."""
-    measured = _remeasured(probe, vectors)
+    measured = _remeasured(probe, vectors, hessian)
     rows, errors = [], [0.0]
     for name in sorted(set(measured) & set(probe.problem.constants)):
         declared, again = np.broadcast_arrays(np.asarray(probe.problem.constants[name], dtype=float), measured[name])
@@ -188,7 +179,7 @@ def _constants(probe: Probe, vectors: dict[str, Floats]) -> Finding:
     return replace(found, tables=(table,))
 
 
-def _remeasured(probe: Probe, vectors: dict[str, Floats]) -> dict[str, Any]:
+def _remeasured(probe: Probe, vectors: dict[str, Floats], hessian: Floats | None) -> dict[str, Any]:
     orders = {"1": 1, "2": 2, "inf": inf}
     measured: dict[str, Any] = {
         f"{name}_{word}norm": np.linalg.norm(v, order) for name, v in vectors.items() for word, order in orders.items()
@@ -197,8 +188,8 @@ def _remeasured(probe: Probe, vectors: dict[str, Floats]) -> dict[str, Any]:
     if probe.problem.minimizer is not None:
         error = probe.start - probe.centre
         measured |= {f"D_{word}_0": np.linalg.norm(error, order, axis=1) for word, order in orders.items()}
-    if "hessian" in probe.problem.capabilities and probe.start.shape[1] <= _LARGEST_MATRIX:
-        measured["trace_H"] = np.trace(probe.problem.capabilities["hessian"]())
+    if hessian is not None:
+        measured["trace_H"] = np.trace(hessian)
     return measured
 
 

@@ -27,7 +27,7 @@ def chance_of_error(margin: Array) -> Array:
 
 
 def divergence(t: Array, r: Array) -> Array:
-    """log(1 - r + r e^t) - r t >= 0 for 1e-280 < r <= 1/2, to a relative error of some 1e-13: about r (1 - r) t^2 / 2 for small t.
+    """log(1 - r + r e^t) - r t >= 0 to a relative error of some 1e-13, for 1e-280 < r <= 1/2; r (1 - r) t^2 / 2 for small t.
 
     It is the Bregman divergence of the logistic loss: for margins m and m + s, loss(m + s) - loss(m) - s loss'(m) is
     divergence(-s, r) if m >= 0 and divergence(s, r) if m < 0, with r = 1 / (1 + e^|m|). The series is that of the cumulants of a

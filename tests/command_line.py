@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "theorysim")
+TEXT: dict[str, Any] = {"text": True, "encoding": "utf-8"}
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -20,13 +22,11 @@ def environment(**extra: str) -> dict[str, str]:
 
 def theorysim(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     """The finished process; ``extra`` are environment variables."""
-    return subprocess.run(
-        [*COMMAND, *words], cwd=cwd, env=environment(**extra), capture_output=True, text=True, encoding="utf-8", timeout=120, check=False
-    )
+    command, env = [*COMMAND, *words], environment(**extra)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, timeout=120, check=False, **TEXT)
 
 
 def start(*words: str, cwd: Path, **extra: str) -> subprocess.Popen[str]:
     """The running process."""
-    return subprocess.Popen(
-        [*COMMAND, *words], cwd=cwd, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+    command, env = [*COMMAND, *words], environment(**extra)
+    return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **TEXT)

@@ -18,7 +18,7 @@ from theorysim.registry import problem
 
 GRADIENT, NEGATIVE, FLAT, LEAST = "the gradient is", "the gap is not", "zero gradient", "zero gap"
 SMOOTH, SMOOTH_H, GENERALIZED = "anisotropic smoothness on pairs", "anisotropic smoothness: least", "(L_0, L_1)"
-TOP, TOP_H, MU, LOW = "lambda_max on pairs", "lambda_max: largest", "mu", "lambda_min"
+TOP, TOP_H, MU, LOW, HESSIAN = "lambda_max on pairs", "lambda_max: largest", "mu", "lambda_min", "the Hessian bound"
 EXACT, BIAS, VARIANCE, CONSTANTS = "stochastic gradients are exact", "noise without bias", "noise variances", "constants are"
 
 
@@ -53,6 +53,13 @@ def with_constant(instance: Problem, **values: Any) -> Problem:
     return replace(instance, constants={**instance.constants, **values})
 
 
+def with_gradient(instance: Problem, factor: float) -> Problem:
+    def gradient(x: Any) -> Any:
+        return factor * instance.gradient(x)
+
+    return replace(instance, gradient=gradient, sample=lambda x, draw: gradient(x))
+
+
 def with_sample(instance: Problem, change: Callable[[Any, Any, Draw], Any]) -> Problem:
     """``change(gradient, noise, draw)`` in place of the stochastic gradient."""
 
@@ -64,7 +71,7 @@ def with_sample(instance: Problem, change: Callable[[Any, Any, Draw], Any]) -> P
 
 
 WRONG: list[tuple[str, Callable[[], Problem], set[str]]] = [
-    ("gradient", lambda: replace(quadratic(), gradient=lambda x: 1.001 * quadratic().gradient(x)), {GRADIENT, SMOOTH, TOP, LOW}),
+    ("gradient", lambda: with_gradient(quadratic(noise=0.0), 1.05), {GRADIENT, SMOOTH, TOP, LOW, HESSIAN}),
     ("minimiser", lambda: replace(quadratic(origin="start"), minimizer=quadratic().minimizer), {FLAT, LEAST, CONSTANTS}),
     ("f*", lambda: replace(quadratic(), gap=lambda x: quadratic().gap(x) - 0.1), {NEGATIVE, LEAST, CONSTANTS}),
     ("L", lambda: with_vector(quadratic(), "L", 0.5), {SMOOTH, SMOOTH_H}),
@@ -166,9 +173,30 @@ def test_matrix_iterates_are_audited_in_the_order_of_their_coordinates() -> None
     assert certificate(shaped, L=flat.vectors["L"].reshape(4, 3).T).verdict is Verdict.VIOLATED
 
 
+def test_a_minimiser_far_from_the_origin_costs_no_false_alarm() -> None:
+    near = quadratic()
+    moved = replace(
+        near,
+        start=near.start + 1e6,
+        minimizer=near.minimizer + 1e6,
+        gap=lambda x: near.gap(x - 1e6),
+        gradient=lambda x: near.gradient(x - 1e6),
+        sample=lambda x, draw: near.sample(x - 1e6, draw),
+    )
+    assert not failed(certificate(moved))
+    assert failed(certificate(moved, L=0.99 * near.vectors["L"])) == failed(certificate(near, L=0.99 * near.vectors["L"]))
+
+
+def test_a_hessian_of_another_function_is_noticed() -> None:
+    """Q' diag(s) Q in place of Q diag(s) Q': same eigenvalues, same trace, other directions."""
+    turned, other = quadratic(rotation="random"), quadratic(rotation="random", spectrum=np.arange(12, 0, -1.0) ** -1.0)
+    found = certificate(replace(turned, capabilities={**turned.capabilities, "hessian": other.capabilities["hessian"]}))
+    assert any(label.startswith(HESSIAN) for label in failed(found))
+
+
 def test_the_device_of_the_instance_does_not_matter(strict: Backend) -> None:
-    here = quadratic(rotation="random")
-    there = quadratic(backend=strict, rotation="random")
+    here = quadratic(rotation="random", dim=5)
+    there = quadratic(backend=strict, rotation="random", dim=5)
     ours, theirs = certificate(here), certificate(there)
     assert theirs.verdict is ours.verdict is Verdict.CONSISTENT
     assert [part.label for part in theirs.leaves()] == [part.label for part in ours.leaves()]

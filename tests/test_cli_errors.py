@@ -9,7 +9,8 @@ from command_line import theorysim
 
 from theorysim import algorithm
 from theorysim.cli_arguments import parse_algorithm, parse_parameters, parse_value
-from theorysim.model import TheorysimError
+from theorysim.model import Algorithm, TheorysimError
+from theorysim.registry import ALGORITHMS
 
 RUN = "run anisotropic_quadratic adagrad"
 
@@ -61,7 +62,7 @@ def test_a_wrong_request_is_one_line(words: str, parts: list[str], tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"1 1:0.5 2:1\n-1 1:0.3 2:a\x1b[2Jc\n", ["line 2", "2:a?[2Jc", "index:value"]),
+        (b"1 1:0.5 2:1\n-1 1:0.3 2:abc\n", ["line 2", "'2:abc'", "index:value"]),
         (b"", ["no samples"]),
     ],
 )
@@ -127,9 +128,13 @@ def test_parameters_are_split_at_the_first_equals_sign_and_wrong_ones_are_named(
         parse_parameters("-a", ["lr=1", "lr=2"])
 
 
-def test_parameters_of_a_nested_algorithm_go_to_the_innermost_that_knows_them() -> None:
-    inner = algorithm("adagrad", lr=[0.1, 1])
-    assert parse_algorithm("average( average(adagrad) )", {"lr": [0.1, 1]}) == algorithm("average", of=algorithm("average", of=inner))
+def test_parameters_of_a_nested_algorithm_go_to_the_innermost_that_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrapper(of: Algorithm, lr: float = 1.0, depth: int = 1) -> Algorithm:
+        raise NotImplementedError
+
+    monkeypatch.setitem(ALGORITHMS._found, "wrapper", wrapper)
+    found = parse_algorithm("wrapper( average(sgd) )", {"lr": 0.1, "depth": 2})
+    assert found == algorithm("wrapper", of=algorithm("average", of=algorithm("sgd", lr=0.1)), depth=2)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,9 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             deeper = node.module in ("theorysim", *(f"theorysim.{folder}" for folder in FOLDERS))
-            yield from ((f"{node.module}.{alias.name}" if deeper else str(node.module), when.get(node, "start")) for alias in node.names)
+            yield from (
+                (f"{node.module}.{alias.name}" if deeper else str(node.module), when.get(node, "start")) for alias in node.names
+            )
 
 
 def layer(module: str) -> str:
@@ -194,7 +196,9 @@ def test_a_paper_is_its_file(name: str) -> None:
         assert claim.function.__name__ == claim.name
 
 
-@pytest.mark.parametrize("command", ["import theorysim", "import sys; sys.argv[1:] = ['--help']; from theorysim.cli import main; main()"])
+@pytest.mark.parametrize(
+    "command", ["import theorysim", "import sys; sys.argv[1:] = ['--help']; from theorysim.cli import main; main()"]
+)
 def test_a_start_loads_nothing_heavy(command: str) -> None:
     code = f"import atexit, sys; atexit.register(lambda: sys.stderr.write(' '.join(sys.modules))); {command}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

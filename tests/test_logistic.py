@@ -50,7 +50,7 @@ def test_the_divergence_is_exact_to_rounding_from_tiny_to_huge_arguments() -> No
         got = divergence(t, np.full_like(t, r))
         for value, argument in zip(got, t, strict=True):
             exact = mpmath.log(1 - mpmath.mpf(r) + mpmath.mpf(r) * mpmath.exp(mpmath.mpf(argument))) - mpmath.mpf(r) * argument
-            if 1e-300 < abs(exact):
+            if abs(exact) > 1e-300:
                 assert abs(value / exact - 1) < 2e-13, (r, argument, value, exact)
 
 
@@ -125,13 +125,15 @@ def test_without_ridge_the_minimiser_is_the_one_nearest_to_zero() -> None:
 
 @pytest.mark.parametrize("setting", [{"data": "digits", "samples": 200}, {"samples": 40}, {"seed": 7}])
 def test_separable_classes_without_ridge_have_no_minimiser(setting: dict[str, Any]) -> None:
-    with pytest.raises(TheorysimError, match="separates the two classes.*ridge"):
+    with pytest.raises(TheorysimError, match=r"separates the two classes.*ridge"):
         built(**setting, ridge=0.0)
 
 
 def test_classes_that_touch_are_separable_too_and_classes_that_overlap_are_not(file: Callable[[str], str]) -> None:
     with pytest.raises(TheorysimError, match="separates"):
         built(data=file("+1 1:1\n-1 2:1\n+1 2:1\n"), ridge=0.0)  # only the first sample is off the hyperplane
+    with pytest.raises(TheorysimError, match="separates"):
+        built(data=file("+1 1:2 2:-1\n-1 1:1 2:-2\n"), ridge=0.0)  # by w = (1, 1), and by no single feature
     instance = built(data=file("+1 1:1\n-1 1:1\n+1 2:1\n-1 2:1\n+1 1:1\n"), ridge=0.0)
     np.testing.assert_allclose(instance.minimizer, [np.log(2), 0], atol=1e-12)
 

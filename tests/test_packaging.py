@@ -26,7 +26,8 @@ def lines(section: str, option: str) -> list[str]:
 
 
 def distribution(requirement: str) -> str:
-    return re.split(r"[<>=!~\[; ]", requirement)[0].lower()
+    """The name as package indices compare it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[<>=!~\[; ]", requirement)[0]).lower()
 
 
 def package_folders() -> dict[str, Path]:
@@ -65,13 +66,13 @@ def test_every_file_of_a_package_is_packed() -> None:
 
 
 def test_what_is_imported_is_required() -> None:
-    packages = importlib.metadata.packages_distributions()
+    packages = {name: set(map(distribution, found)) for name, found in importlib.metadata.packages_distributions().items()}
     required = {distribution(line) for line in lines("options", "install_requires")}
     extras = {distribution(line) for extra in ("test", "bench") for line in lines("options.extras_require", extra)}
     for name in imported(FOLDERS) - {"cupy", "markupsafe"}:  # an extra, and a part of jinja2
-        assert {d.lower() for d in packages[name]} & required, f"{name} is imported and not in install_requires"
+        assert packages[name] & required, f"{name} is imported and not in install_requires"
     for name in imported(("tests",)) - {"cupy"}:
-        assert {d.lower() for d in packages[name]} & (required | extras), f"{name} is imported by tests and not in an extra"
+        assert packages[name] & (required | extras), f"{name} is imported by tests and not in an extra"
 
 
 def test_every_requirement_has_a_lower_bound() -> None:
@@ -90,7 +91,9 @@ def test_all_files_speak_of_one_version() -> None:
     version = theorysim.__version__
     # setuptools reads the version from the source text; anything but a literal would make it import the package
     module = ast.parse((ROOT / "theorysim" / "__init__.py").read_text(encoding="utf-8"))
-    assigned = [node.value for node in module.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__"]
+    assigned = [
+        node.value for node in module.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__"
+    ]
     assert [ast.literal_eval(value) for value in assigned] == [version]
     assert SETUP["metadata"]["version"] == "attr: theorysim.__version__"
     assert re.search(rf"^version: {re.escape(version)}$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
@@ -104,6 +107,8 @@ def test_the_licence_is_the_one_declared() -> None:
     assert "license: BSD-3-Clause" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("file", ["README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "setup.cfg", "pyproject.toml", ".ci/run"])
+@pytest.mark.parametrize(
+    "file", ["README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "setup.cfg", "pyproject.toml", ".ci/run"]
+)
 def test_the_top_level_files_are_there(file: str) -> None:
     assert (ROOT / file).stat().st_size > 0

@@ -43,9 +43,15 @@ def test_specs_are_json_with_the_algorithm_inside_a_wrapper() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: problem("anisotropic_quadratik"), "no problem named 'anisotropic_quadratik'; did you mean anisotropic_quadratic"),
+        (
+            lambda: problem("anisotropic_quadratik"),
+            "no problem named 'anisotropic_quadratik'; did you mean anisotropic_quadratic",
+        ),
         (lambda: algorithm("adagrat"), "no algorithm named 'adagrat'; did you mean adagrad.*known: adagrad, adagrad_norm"),
-        (lambda: problem("anisotropic_quadratic", dimm=3), "no parameter of problem anisotropic_quadratic named 'dimm'; did you mean dim"),
+        (
+            lambda: problem("anisotropic_quadratic", dimm=3),
+            "no parameter of problem anisotropic_quadratic named 'dimm'; did you mean dim",
+        ),
         (lambda: problem("anisotropic_quadratic", draws=3), "named 'draws'"),
         (lambda: algorithm("sgd"), "algorithm sgd needs lr; give lr="),
         (lambda: algorithm("adagrad", lr=float("nan")), "adagrad: lr=nan is not finite"),
@@ -60,19 +66,26 @@ def test_bad_requests_name_the_way_out(make: Any, message: str) -> None:
 
 
 def test_parameters_leave_out_what_the_engine_passes() -> None:
-    assert list(parameters(PROBLEMS, "anisotropic_quadratic"))[0] == "dim"
+    assert next(iter(parameters(PROBLEMS, "anisotropic_quadratic"))) == "dim"
     assert list(parameters(ALGORITHMS, "adagrad")) == ["lr", "eps", "v0", "box"]
 
 
 # ------------------------------------------------------------------------------------------------ folders and plug-ins
 def test_the_files_are_the_names() -> None:
-    for registry, folder in ((PROBLEMS, "problems"), (ALGORITHMS, "theorysim/algorithms"), (ANALYSES, "analyses"), (PAPERS, "paper_checks")):
+    for registry, folder in (
+        (PROBLEMS, "problems"),
+        (ALGORITHMS, "theorysim/algorithms"),
+        (ANALYSES, "analyses"),
+        (PAPERS, "paper_checks"),
+    ):
         files = {path.stem for path in (ROOT / folder).glob("*.py") if not path.stem.startswith("_")}
         assert files and files <= set(registry.names())
 
 
 def test_listing_imports_no_content() -> None:
-    listed = python("import sys, theorysim as ts; print(ts.list_problems(), [m for m in sys.modules if m.startswith('theorysim.problems.')])")
+    listed = python(
+        "import sys, theorysim as ts; print(ts.list_problems(), [m for m in sys.modules if m.startswith('theorysim.problems.')])"
+    )
     assert "anisotropic_quadratic" in listed and listed.strip().endswith("[]")
 
 
@@ -104,7 +117,8 @@ def signs(lr: "PerRow" = 0.125) -> Algorithm:
     "Moves against the signs of the gradient."
     return Algorithm(lambda p, x0: State(x=x0), lambda s, oracle: State(x=s.x - lr * namespace(s.x).sign(oracle.gradient(s.x))))
 
-print(ts.run(ts.problem("anisotropic_quadratic", dim=3, spectrum="linear"), ts.algorithm("signs", lr=[0.125, "D_inf_0/4"]), 4)["gap"][:, -1])
+what = ts.problem("anisotropic_quadratic", dim=3, spectrum="linear")
+print(ts.run(what, ts.algorithm("signs", lr=[0.125, "D_inf_0/4"]), 4)["gap"][:, -1])
 print("signs" in ts.list_algorithms())
 """
     # f = 1/2 (1 + 0.55 + 0.1) (1 - 4 lr)^2
@@ -116,7 +130,9 @@ def test_another_package_adds_a_problem_by_entry_point(tmp_path: Path) -> None:
     info = tmp_path / "their_package-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[theorysim.problems]\ntheirs = their_package:theirs\n\n[theorysim.papers]\nx = their_package:theirs\n")
+    (info / "entry_points.txt").write_text(
+        "[theorysim.problems]\ntheirs = their_package:theirs\n\n[theorysim.papers]\nx = their_package:theirs\n"
+    )
     code = f"""
 import sys
 sys.path.append({str(tmp_path)!r})

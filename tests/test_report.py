@@ -20,7 +20,7 @@ from report_samples import INF, PAPER, data_of, dimension_claim, sample_report
 
 from theorysim.check import PaperReport
 from theorysim.model import TheorysimError
-from theorysim.report import load_data, report_data, save_report, write_report
+from theorysim.report import load_data, prepare_folder, report_data, save_report, write_report
 from theorysim.report.data import drawings
 from theorysim.report.table import rows, rows_of
 
@@ -116,6 +116,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, report: PaperR
     for place in (blocked, blocked / "below"):
         with pytest.raises(TheorysimError, match=rf"{re.escape(str(place))} cannot be written .*--out"):
             save_report(report, place)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="whoever may write everywhere cannot be refused")
+def test_a_folder_without_permission_is_found_before_anything_is_computed(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    tmp_path.chmod(0o500)
+    with pytest.raises(TheorysimError, match="cannot be written"):
+        prepare_folder(tmp_path)
+    tmp_path.chmod(0o700)
 
 
 @pytest.mark.parametrize(

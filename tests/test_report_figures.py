@@ -59,7 +59,7 @@ def test_an_endless_interval_does_not_set_the_scale() -> None:
 def test_rounding_errors_of_a_constant_are_not_magnified() -> None:
     x = (1.0, 10.0, 100.0)
     for log in (True, False):
-        ax = draw(Panel("t", "x", "y", (Series("a", x, (3.0, 3.0 + 1e-15, 3.0)),), log_y=log), axes())
+        ax = draw(Panel("t", "x", "y", (Series("a", x, (3.0, 3.0 + 1e-9, 3.0)),), log_y=log), axes())
         assert ax.get_ylim()[0] < 2 and ax.get_ylim()[1] > 4
         ax = draw(Panel("t", "x", "y", (Series("a", x, (3.0, 3.1, 3.0)),), log_y=log), axes())
         assert ax.get_ylim()[0] > 2.9 and ax.get_ylim()[1] < 3.2

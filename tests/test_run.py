@@ -71,7 +71,16 @@ def test_the_seed_matters() -> None:
 )
 def test_only_the_array_standard_is_used_and_numpy_agrees(strict: Backend, method: Spec) -> None:
     """On a device NumPy cannot read, every implicit copy to the host would raise."""
-    measures = ("gap", "gap_iterate", "gradient_norm:1", "distance", "max_distance", "regret", "mean_gradient_norm", "squared_gradients")
+    measures = (
+        "gap",
+        "gap_iterate",
+        "gradient_norm:1",
+        "distance",
+        "max_distance",
+        "regret",
+        "mean_gradient_norm",
+        "squared_gradients",
+    )
     cell = Cell(NOISY, method, 12, 3, measures)
     there, here = run_cell(cell, strict), run_cell(cell, CPU)
     for name in measures:

@@ -97,7 +97,9 @@ def test_names_in_two_places_need_their_kind(monkeypatch: pytest.MonkeyPatch) ->
         ts.sweep(POWER, "scaled", {"scale": [1.0]}, ts.final(), steps=3)
     found = ts.sweep(POWER, "scaled", {"algorithm.scale": [0.1, 0.2], "problem.scale": [3.0]}, ts.final(), steps=3, runs=1)
     what = ts.problem("anisotropic_quadratic", decay=0.5, start="uniform", low=0.5, scale=3.0)
-    np.testing.assert_allclose(found.values[:, 0], ts.run(what, ts.algorithm("gradient_descent", lr=[0.1, 0.2]), 3)["gap"][:, -1:])
+    np.testing.assert_allclose(
+        found.values[:, 0], ts.run(what, ts.algorithm("gradient_descent", lr=[0.1, 0.2]), 3)["gap"][:, -1:]
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,9 @@ def brute_force(dims: list[int], lrs: list[Any], steps: int, runs: int) -> NDArr
     counts = []
     for dim in dims:
         what = ts.problem("anisotropic_quadratic", decay=0.5, start="uniform", low=0.5, dim=dim)
-        counts.append(ts.steps_to(0.05).read(ts.run(what, ts.algorithm("gradient_descent", lr=lrs), steps, runs=runs, record="all")))
+        counts.append(
+            ts.steps_to(0.05).read(ts.run(what, ts.algorithm("gradient_descent", lr=lrs), steps, runs=runs, record="all"))
+        )
     return np.array(counts)
 
 
@@ -148,9 +152,7 @@ def brute_force(dims: list[int], lrs: list[Any], steps: int, runs: int) -> NDArr
 def test_best_is_the_smallest_mean_of_full_runs(multiples: list[float]) -> None:
     """The search stops early; it must find what the longest runs would have."""
     dims, lrs = [5, 40, 200], [f"{m}/lambda_max" for m in multiples]
-    found = ts.sweep(
-        POWER, "gradient_descent", {"dim": dims, "lr": lrs}, ts.steps_to(0.05), steps=500, runs=6, best="lr"
-    )
+    found = ts.sweep(POWER, "gradient_descent", {"dim": dims, "lr": lrs}, ts.steps_to(0.05), steps=500, runs=6, best="lr")
     counts = brute_force(dims, lrs, 500, 6)
     means = np.where(np.isnan(counts), np.inf, counts).mean(axis=-1)
     table = found.best()
@@ -179,7 +181,9 @@ def test_a_search_stops_only_when_it_is_certain() -> None:
 
 def given(values: Any, grid: tuple[Any, ...] = (0.1, 0.2, 0.4, 0.8), dims: tuple[int, ...] = (10,)) -> Sweep:
     """A sweep over dim and lr with these outcomes ``(dims, lrs, runs)``, best over lr."""
-    return Sweep("some_problem", "some_method", {"dim": dims, "lr": grid}, ts.steps_to(0.5), np.array(values, dtype=float), 50, "lr")
+    return Sweep(
+        "some_problem", "some_method", {"dim": dims, "lr": grid}, ts.steps_to(0.5), np.array(values, dtype=float), 50, "lr"
+    )
 
 
 def test_ties_take_the_middle_and_ends_are_told() -> None:
@@ -251,7 +255,10 @@ def test_every_combination_of_the_other_names_is_judged() -> None:
 def test_what_a_reader_must_know_is_said() -> None:
     sweep = power_law(0.5)
     moved = replace(sweep, values=sweep.values[:, [1, 0, 2, 3]])
-    assert f"best lr at an end of its grid at dim={', '.join(f'{d:g}' for d in DIMS)}: widen it" in moved.exponent("dim", claim=0.5).reason
+    assert (
+        f"best lr at an end of its grid at dim={', '.join(f'{d:g}' for d in DIMS)}: widen it"
+        in moved.exponent("dim", claim=0.5).reason
+    )
     values = sweep.values.copy()
     values[2, :, 0] = np.nan
     missing = replace(sweep, values=values).exponent("dim", claim=0.5)

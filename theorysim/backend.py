@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from theorysim.model import Array, TheorysimError
 
@@ -99,6 +101,15 @@ def gpu_problem() -> str | None:
     except Exception as error:  # a broken driver raises many different types
         return f"CuPy finds no usable CUDA device ({type(error).__name__}: {error}); check the driver with nvidia-smi"
     return "CuPy finds no CUDA device; check the driver with nvidia-smi"
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """A context in which linear algebra on the CPU uses one thread.
+
+    The products of a run are small: threads that wait for each other cost more than they bring, a hundredfold on a busy
+    machine, and the order of summation would depend on their number.
+    """
+    return threadpool_limits(1, user_api="blas")
 
 
 def namespace(*arrays: Array) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from theorysim.backend import Backend, select
 from theorysim.lab import LEVELS, Lab
-from theorysim.model import Claim, Control, Finding, Paper, Verdict, worst
+from theorysim.model import Claim, Control, Finding, Paper, Spec, Verdict, worst
 from theorysim.registry import PAPERS, PaperCheck
 from theorysim.store import Store
 from theorysim.validation import non_negative, one_of, positive_integer
@@ -162,3 +162,8 @@ def exit_code(reports: Iterable[PaperReport]) -> int:
     """The exit code of several reports: violated before undecided before consistent."""
     codes = {report.exit_code for report in reports}
     return next((code for code in (1, 3) if code in codes), 0)
+
+
+def settings(control: Control) -> str:
+    """The arguments of a control as a reader would write them."""
+    return ", ".join(f"{key}={value if isinstance(value, Spec) else repr(value)}" for key, value in control.setting.items())

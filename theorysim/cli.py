@@ -58,8 +58,7 @@ def _exit_code() -> int:
 
 
 def _refuse(message: str) -> int:
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
-    click.echo(f"Error: {line}", err=True)
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
     return USAGE
 
 
@@ -142,7 +141,8 @@ def _show_paper(check: PaperCheck) -> None:
     if paper.summary:
         click.echo()
         print_text(paper.summary)
-    click.echo(f"\n{len(check.claims)} claims; theorysim show {paper.name}:CLAIM tells more about one")
+    count = len(check.claims)
+    click.echo(f"\n{count} claim{'s' * (count != 1)}; theorysim show {paper.name}:CLAIM tells more about one")
     for claim in check.claims.values():
         click.echo(f"\n{claim.name}")
         _show_fields(claim)

@@ -159,7 +159,7 @@ def _live_bar(console: Console) -> LiveBar:
 
 class _Bar:
     def __init__(self, live: LiveBar) -> None:
-        self.live, self.task = live, live.add_task("", total=None)
+        self.live, self.task = live, live.add_task("starting", total=None)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         self.live.update(self.task, description=what, completed=done, total=total)

@@ -90,11 +90,9 @@ def _writable(plot: Path | None, csv_file: Path | None) -> None:
 
 
 def _draw(trace: Trace, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    trace.plot(figure.add_subplot(), trace.cell.measure[0])
-    figure.savefig(path)
+    figure = trace.plot(measure=trace.cell.measure[0]).get_figure(root=True)
+    assert figure is not None
+    figure.savefig(path, bbox_inches="tight")
 
 
 def _recorded(record: str | None, until: float | None) -> Any:

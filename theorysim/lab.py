@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from theorysim.backend import CPU, Backend
+from theorysim.backend import CPU, Backend, one_blas_thread
 from theorysim.build import build_problem
 from theorysim.executors import Executor, InProcess
 from theorysim.model import Cell, Problem, Spec
@@ -67,7 +67,8 @@ class Lab:
 
     def build(self, problem: Spec, runs: int = 1) -> Problem:
         """The built instance, for an audit of its constants."""
-        return build_problem(problem, Draws(self.backend, self.seed, np.arange(runs)))
+        with one_blas_thread():
+            return build_problem(problem, Draws(self.backend, self.seed, np.arange(runs)))
 
     def _stored(self, cell: Cell) -> Trace | None:
         return None if self.store is None else self.store.load(cell, self.backend.name)

@@ -61,11 +61,11 @@ __device__ void direction(u32 w, double* x, double* y)
 {
     const double t = (2.0 * (w & 0x3FFFFFFFu) + 1.0 - 1073741824.0) * 4.656612873077393e-10;
     const double c = polynomial(t * t, COS), s = t * polynomial(t * t, SIN);
-    const bool odd = (w >> 30) & 1, low = w >> 31;
+    const bool odd = (w >> 30) & 1, lower = w >> 31;
     *x = odd ? s : c;
     *y = odd ? c : s;
-    if (odd != low) *x = -*x;
-    if (low) *y = -*y;
+    if (odd != lower) *x = -*x;
+    if (lower) *y = -*y;
 }
 
 extern "C" __global__ void fill(double* values, const u32* runs, long long rows, long long size, long long step,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.backend import Backend, namespace, select, to_host
+from theorysim.backend import Backend, namespace, one_blas_thread, select, to_host
 from theorysim.build import build_algorithm, build_problem, variants
 from theorysim.measures import View, build_measure
 from theorysim.model import Array, Cell, Draw, Problem, Spec, TheorysimError
@@ -53,7 +53,9 @@ def run_cell(cell: Cell, backend: Backend, chunk: int | None = None) -> Trace:
     _check(cell)
     limit = chunk or _runs_that_fit(cell, backend)
     starts = range(0, cell.runs, limit)
-    return _trace(cell, [_run_chunk(cell, backend, np.arange(s, min(s + limit, cell.runs))) for s in starts], backend)
+    with one_blas_thread():
+        pieces = [_run_chunk(cell, backend, np.arange(s, min(s + limit, cell.runs))) for s in starts]
+    return _trace(cell, pieces, backend)
 
 
 class Oracle:

@@ -51,7 +51,8 @@ def halfway(low: float, high: float = 1.0) -> float:
     return (low + high) / 2
 
 
-BOWL = ts.Paper("bowl_paper", "Bowls Are Easy", "A. Author, B. Author", 2031, "Journal of Bowls", "@article{bowl2031,\n  year = {2031}\n}")
+ENTRY = "@article{bowl2031,\n  year = {2031}\n}"
+BOWL = ts.Paper("bowl_paper", "Bowls Are Easy", "A. Author, B. Author", 2031, "Journal of Bowls", ENTRY)
 VERDICTS = ts.Paper("verdict_paper", "One Claim per Verdict", "A. Author", 2032, "Journal of Verdicts", "@article{verdict2032}")
 TOO_LOW = ts.Control({"limit": 0.0}, "no gap is below 0")
 
