@@ -30,7 +30,9 @@ def band(
     edges = [edge for edge in (low, high) if math.isfinite(edge)]
     edge = min(edges, key=lambda limit: abs(value - limit), default=math.inf)
     allowed = f"[{low:.6g}, {high:.6g}]"
-    where = f"{abs(value - edge):.2g} {'inside' if inside else 'outside'} the nearer edge" if math.isfinite(value) else "not finite"
+    where = (
+        f"{abs(value - edge):.2g} {'inside' if inside else 'outside'} the nearer edge" if math.isfinite(value) else "not finite"
+    )
     return Finding(
         label=label,
         verdict=Verdict.CONSISTENT if inside else Verdict.VIOLATED,

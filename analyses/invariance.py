@@ -32,7 +32,7 @@ def invariance(
     return Finding(
         label=label,
         verdict=Verdict.CONSISTENT if holds else Verdict.VIOLATED,
-        reason=f"largest difference over {len(one.steps)} recorded steps is {largest:.2g} (at step {step}), allowed {tolerance:.2g}",
+        reason=f"largest difference over {len(one.steps)} steps is {largest:.2g} (at step {step}), allowed {tolerance:.2g}",
         measured=largest,
         predicted=0.0,
         limits=(0.0, tolerance),

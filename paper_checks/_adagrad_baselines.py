@@ -28,7 +28,7 @@ _BOUNDS = {
     "full-matrix AdaGrad, regret": "(D**2/(2*eta) + eta)*R + eps*D**2/(2*eta)",
 }
 _STATEMENT = (
-    r"\text{GD: }\frac{\lambda D_{2,0}^2}{2T};\quad\text{SGD: }\frac{2\lambda D_{2,0}^2}T+\frac{2\|\sigma\|_2D_{2,0}}{\sqrt{MT}};\quad"
+    r"\text{GD: }\frac{\lambda D_{2,0}^2}{2T};\quad\text{SGD: }\frac{2\lambda D_{2,0}^2}T+\frac{2\|\sigma\|_2D_{2,0}}{\sqrt{MT}};"
     r"\text{AdaGrad-Norm: }\frac{4\lambda D_2^2}T+\frac{2\sqrt2\|\sigma\|_2D_2}{\sqrt{MT}};\quad"
     r"\text{full matrix: }\frac{4\,\mathrm{tr}(H)D_2^2}T"
 )
@@ -40,13 +40,19 @@ _STATEMENT = (
     kind="upper",
     statement=_STATEMENT,
     bound="4*lambda_max*D_2**2/T + 2*sqrt(2)*sigma_2norm*D_2/sqrt(M*T)",
-    assumptions="Quadratics with L_j = j^-a, a in {0, .5, 1, 2}, starts at equal, uniform and lognormal distances, with and without "
-    "noise. Deterministic bounds and regrets are pathwise with measured distances; SGD and AdaGrad-Norm with noise in expectation.",
+    assumptions="Quadratics with L_j = j^-a, a in {0, .5, 1, 2}, starts at equal, uniform and lognormal distances, with and "
+    "without noise. Deterministic bounds and regrets: pathwise, measured distances; SGD, AdaGrad-Norm with noise: expectation.",
     controls=[Control({"factor": 0.5}, "gradient descent attains its bound after one step on a flat spectrum")],
 )
 def baseline_bounds(lab: Lab, factor: float = 1.0) -> Finding:
     """Each compared method stays below its own bound, with the same kind of constants as AdaGrad's."""
-    parts = [*_without_noise(lab, factor), *_regrets(lab, factor), _sgd(lab, factor), _norm_in_a_box(lab, factor), _nonconvex(lab, factor)]
+    parts = [
+        *_without_noise(lab, factor),
+        *_regrets(lab, factor),
+        _sgd(lab, factor),
+        _norm_in_a_box(lab, factor),
+        _nonconvex(lab, factor),
+    ]
     rows = tuple((part.label, part.measured) for part in parts)
     table = Table("Largest measured / bound of each method over all instances", ("method and quantity", "measured / bound"), rows)
     return together(*parts, label="bounds of the compared methods", panels=parts[0].panels, tables=(table,))
@@ -89,8 +95,12 @@ def _regrets(lab: Lab, factor: float) -> list[Finding]:
     """The nonsmooth forms: they hold for any gradients, so also with noise, on every run."""
     noisy = _instances(lab, noise=1.0, noise_law="spectrum")
     sgd = _run(lab, algorithm("sgd", lr=0.3), ("regret", "squared_gradients"), noisy)
-    norm = _run(lab, algorithm("adagrad_norm", lr="D_2_0/sqrt(2)", eps=0.01), ("regret", "squared_gradients", "max_distance:2"), noisy)
-    full = _run(lab, algorithm("full_matrix_adagrad", lr="D_2_0/sqrt(2)", eps=0.01), ("regret", "root_trace", "max_distance:2"), noisy)
+    norm = _run(
+        lab, algorithm("adagrad_norm", lr="D_2_0/sqrt(2)", eps=0.01), ("regret", "squared_gradients", "max_distance:2"), noisy
+    )
+    full = _run(
+        lab, algorithm("full_matrix_adagrad", lr="D_2_0/sqrt(2)", eps=0.01), ("regret", "root_trace", "max_distance:2"), noisy
+    )
     distances = {"D": "max_distance:2", "eta": "lr", "eps": "eps"}
     return [
         _ratio(sgd, "regret", "SGD, regret", factor, {"eta": "lr", "S": "squared_gradients"}),
@@ -106,7 +116,9 @@ def _sgd(lab: Lab, factor: float) -> Finding:
         for horizon in (100, 400):
             lr = f"Min(1/(2*lambda_max), D_2_0*sqrt(M)/(sigma_2norm*sqrt({horizon})))"
             instance = problem("anisotropic_quadratic", dim=50, noise=0.5, noise_law="spectrum", batch=batch)
-            trace = lab.run(Cell(instance, algorithm("average", of=algorithm("sgd", lr=lr)), horizon, lab.runs(20), record="last"))
+            trace = lab.run(
+                Cell(instance, algorithm("average", of=algorithm("sgd", lr=lr)), horizon, lab.runs(20), record="last")
+            )
             c, distance = trace.constants, float(trace.constant("D_2_0")[0])
             bound = 2 * c["lambda_max"] * distance**2 / horizon + 2 * c["sigma_2norm"] * distance / sqrt(batch * horizon)
             ratios.append(_upper_mean(trace["gap"][:, -1]) / (factor * bound))
@@ -119,9 +131,16 @@ def _norm_in_a_box(lab: Lab, factor: float) -> Finding:
     diameter, ratios = sqrt(dim) * side, []
     for batch in (1, 16):
         instance = problem(
-            "anisotropic_quadratic", dim=dim, noise=0.5, noise_law="spectrum", batch=batch,
-            start="uniform", normalize="inf", distance=side - 1, origin="start",
-        )  # fmt: skip
+            "anisotropic_quadratic",
+            dim=dim,
+            noise=0.5,
+            noise_law="spectrum",
+            batch=batch,
+            start="uniform",
+            normalize="inf",
+            distance=side - 1,
+            origin="start",
+        )
         method = algorithm("average", of=algorithm("adagrad_norm", lr=diameter / sqrt(2), box=1.0))
         trace = lab.run(Cell(instance, method, horizon, lab.runs(20), record="last"))
         c = trace.constants
@@ -131,7 +150,7 @@ def _norm_in_a_box(lab: Lab, factor: float) -> Finding:
 
 
 def _nonconvex(lab: Lab, factor: float) -> Finding:
-    """SGD on a nonconvex function, eta <= 1/lambda_max: mean squared gradient against 2 Delta_0/(eta T) + eta lambda |sigma|_2^2/M."""
+    """SGD on a nonconvex function, eta = 1/lambda_max: mean squared gradient <= 2 Delta_0/(eta T) + eta lambda |sigma|_2^2/M."""
     instance = problem("separable_nonconvex", dim=50, noise=0.1, noise_law="spectrum", start="ones", distance=2.0)
     trace = lab.run(Cell(instance, algorithm("sgd", lr="1/lambda_max"), 400, lab.runs(20), ("mean_squared_gradient",), _HORIZONS))
     c, steps = trace.constants, trace.steps.astype(float)

@@ -10,11 +10,11 @@ from theorysim.analyses.band import band
 from theorysim.analyses.bound_in_expectation import bound_in_expectation
 from theorysim.analyses.bound_ratio import bound_ratio
 from theorysim.analyses.invariance import invariance
+from theorysim.analyses.slope import slope
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Finding, Spec, Table, together
 from theorysim.paper_checks._adagrad_paper import CONVEX, CONVEX_TERMS, PAPER
 from theorysim.registry import algorithm, claim, problem
-from theorysim.analyses.slope import slope
 from theorysim.trace import Trace
 
 # The sweep of K1 and K2: step sizes theta * |w_1 - w*|_inf, with and without eps.
@@ -44,7 +44,9 @@ def _sweep(lab: Lab, start: str, noises: tuple[float, ...]) -> list[Trace]:
 def _one_step(lab: Lab) -> list[Trace]:
     """One step from equal magnitudes at theta = 1/sqrt(2), where both bounds can be computed by hand."""
     method = algorithm("average", of=algorithm("adagrad", lr="D_inf_0/sqrt(2)", eps=0.0))
-    return lab.run_all([Cell(problem("anisotropic_quadratic", dim=100, start="signs"), method, 1, measure=_MEASURES, record="last")])
+    return lab.run_all(
+        [Cell(problem("anisotropic_quadratic", dim=100, start="signs"), method, 1, measure=_MEASURES, record="last")]
+    )
 
 
 @claim(
@@ -67,7 +69,9 @@ def pathwise_regret(lab: Lab, factor: float = 1.0) -> Finding:
         part = bound_ratio(traces, of="regret", bound=bound, where=where, label=f"regret / bound, start {start}")
         parts += [part, band(part.measured or 0.0, low=0.5, label=f"not vacuous, start {start}")]
     first = bound_ratio(_one_step(lab), of="regret", bound=bound, where=where, label="T=1")
-    parts.append(band(first.measured or 0.0, 1 / sqrt(2) - 1e-12, 1 / sqrt(2) + 1e-12, label="T=1, equal errors", predicted=1 / sqrt(2)))
+    parts.append(
+        band(first.measured or 0.0, 1 / sqrt(2) - 1e-12, 1 / sqrt(2) + 1e-12, label="T=1, equal errors", predicted=1 / sqrt(2))
+    )
     return together(*parts, label="pathwise regret", panels=parts[0].panels)
 
 
@@ -79,7 +83,9 @@ def pathwise_regret(lab: Lab, factor: float = 1.0) -> Finding:
     r"c=\tfrac1{2\theta}+\theta,\ \theta=\eta/D_\infty",
     bound=CONVEX,
     assumptions="Convex, anisotropically smooth with vector L, exact gradients; D_inf is measured up to T.",
-    controls=[Control({"norm": "L_infnorm"}, "with max_j L_j in place of the sum a flat spectrum exceeds the bound d/8 times at T=1")],
+    controls=[
+        Control({"norm": "L_infnorm"}, "with max_j L_j in place of the sum a flat spectrum exceeds the bound d/8 times at T=1")
+    ],
 )
 def convex_theorem(lab: Lab, norm: str = "L_1norm") -> Finding:
     """Without noise the average iterate stays below the convex theorem's bound at every T, and meets 1/8 of it at T=1."""
@@ -121,9 +127,16 @@ _STOCHASTIC = "4*L_1norm*D_inf**2/T + 2*sqrt(2)*sigma_1norm*D_inf/sqrt(M*T)"
 
 def _batch_problem(batch: int) -> Spec:
     return problem(
-        "anisotropic_quadratic", dim=200, noise=0.5, noise_law="spectrum", batch=batch,
-        start="uniform", normalize="inf", distance=0.9, origin="start",
-    )  # fmt: skip
+        "anisotropic_quadratic",
+        dim=200,
+        noise=0.5,
+        noise_law="spectrum",
+        batch=batch,
+        start="uniform",
+        normalize="inf",
+        distance=0.9,
+        origin="start",
+    )
 
 
 @claim(
@@ -132,16 +145,14 @@ def _batch_problem(batch: int) -> Spec:
     kind="upper",
     statement=r"\mathbb E f(\bar w_T)-f^*\le\frac{4\|L\|_1D_\infty^2}{T}+\frac{2\sqrt2\,\|\sigma\|_1D_\infty}{\sqrt{MT}}",
     bound=_STOCHASTIC,
-    assumptions="Box |w_j| <= 1, d = 200, L_j = 1/j, sigma_j = .5/j, T = 200, D_inf = 1.9 and eta = D_inf/sqrt(2) fixed before the run.",
+    assumptions="Box |w_j| <= 1, d = 200, L_j = 1/j, sigma_j = .5/j, T = 200; D_inf = 1.9, eta = D_inf/sqrt(2), fixed beforehand.",
     controls=[Control({"shrink": False}, "if the noise does not shrink with M the error does not fall (slope 0)")],
 )
 def batch_size(lab: Lab, shrink: bool = True) -> Finding:
     """A larger batch lowers the error down to the smoothness term; the bound in expectation holds for every M."""
     batches = sorted({4**k for k in range(7)} | {1, 2, 4, 8, 16})
     method = algorithm("average", of=algorithm("adagrad", lr=_D_BATCH / sqrt(2), box=1.0))
-    traces = lab.run_all(
-        Cell(_batch_problem(m if shrink else 1), method, _T_BATCH, lab.runs(10), record="last") for m in batches
-    )
+    traces = lab.run_all(Cell(_batch_problem(m if shrink else 1), method, _T_BATCH, lab.runs(10), record="last") for m in batches)
     errors = np.stack([trace["gap"][:, -1] for trace in traces], axis=1)
     constants = traces[0].constants
     bound = 4 * constants["L_1norm"] * _D_BATCH**2 / _T_BATCH + 2 * sqrt(2) * constants["sigma_1norm"] * _D_BATCH / np.sqrt(
@@ -157,9 +168,21 @@ def batch_size(lab: Lab, shrink: bool = True) -> Finding:
         band(float(((mean + 3 * error) / bound).max()), high=1.0, label="(mean + 3 se) / bound, worst M"),
         bound_in_expectation(np.array(batches, float), errors, bound, label="bound in expectation", variable="M"),
         band(float(excess.max()), high=0.0, label="rise of the mean error from one M to the next, less 3 se"),
-        slope([batches[i] for i in small], mean[small], low=-1.2, high=-0.8, label="slope in M over 1..16", predicted=-1.0, variable="M"),
+        slope(
+            [batches[i] for i in small],
+            mean[small],
+            low=-1.2,
+            high=-0.8,
+            label="slope in M over 1..16",
+            predicted=-1.0,
+            variable="M",
+        ),
     ]
-    table = Table(f"Error and bound against batch size; the bound's two terms meet at M* = {knee:.1f}", ("M", "mean error", "bound", "ratio"), rows)
+    table = Table(
+        f"Error and bound against batch size; the bound's two terms meet at M* = {knee:.1f}",
+        ("M", "mean error", "bound", "ratio"),
+        rows,
+    )
     return together(*parts, label="batch size", tables=(table,))
 
 
@@ -167,7 +190,7 @@ def batch_size(lab: Lab, shrink: bool = True) -> Finding:
     PAPER,
     source="B2, level test K4 (derived)",
     kind="band",
-    statement=r"L_j=\frac{\kappa\sigma_j}{D\sqrt{MT}}:\qquad\rho=\frac{\mathbb E f(\bar w_T)-f^*}{f(w_1)-f^*}\ \text{does not depend on }T",
+    statement=r"L_j=\frac{\kappa\sigma_j}{D\sqrt{MT}}:\quad\rho=\frac{\mathbb E f(\bar w_T)-f^*}{f(w_1)-f^*}\ \text{constant in }T",
     assumptions="d = 60, kappa = 8, sigma_j = 1/d, w_1 - w* = +-D with D = 1, eps = 0, no box, eta = D/sqrt(2), M = 1.",
     controls=[
         Control({"fault": "frozen"}, "an optimizer that never moves has rho = 1"),
@@ -182,9 +205,14 @@ def noise_level(lab: Lab, fault: str | None = None, shrink: bool = True) -> Find
 
     def cell(horizon: int, batch: int, measures: tuple[str, ...] = ("gap",), record: str = "last") -> Cell:
         instance = problem(
-            "anisotropic_quadratic", dim=60, decay=0.0, scale=8 / 60 / sqrt(batch * horizon), start="signs",
-            noise=1 / 60, batch=batch if shrink else 1,
-        )  # fmt: skip
+            "anisotropic_quadratic",
+            dim=60,
+            decay=0.0,
+            scale=8 / 60 / sqrt(batch * horizon),
+            start="signs",
+            noise=1 / 60,
+            batch=batch if shrink else 1,
+        )
         return Cell(instance, _level_method(fault, horizon), horizon, lab.runs(20), measures, record)
 
     horizons = (150, 300, 600, 1200, 2400)

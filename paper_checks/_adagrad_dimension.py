@@ -36,18 +36,29 @@ _START = {"start": "uniform", "low": 0.5, "high": 1.0}
 _F1 = [Family(f"power law a={a}", {"decay": a, **_START}, 0.1, (300, 1000, 3000, 10_000), a) for a in (0.5, 0.75)]
 _F2 = Family("head and bulk", {"spectrum": "head_bulk", **_START}, 1e-3, (300, 1000, 3000), 1.0)
 _FAMILIES = [*_F1, _F2]
-_MANY_DIMS = tuple(int(round(d)) for d in np.geomspace(100, 10_000, 9))
+_MANY_DIMS = tuple(round(float(d)) for d in np.geomspace(100, 10_000, 9))
 
 _GD = algorithm("gradient_descent", lr="1/lambda_max")
 _GRID = half_octaves("D_inf_0", -3, 3)
 _ADAGRAD = algorithm("adagrad", lr=_GRID)
-_BOUNDS = {"gradient_descent": "lambda_max*D_2_0**2/2", "adagrad_norm": "4*lambda_max*D_2_0**2", "adagrad": "4*L_1norm*D_inf_0**2"}
+_BOUNDS = {
+    "gradient_descent": "lambda_max*D_2_0**2/2",
+    "adagrad_norm": "4*lambda_max*D_2_0**2",
+    "adagrad": "4*L_1norm*D_inf_0**2",
+}
 
 
 def _traces(lab: Lab, family: Family, method: Spec, dims: tuple[int, ...], runs: int, cap: int = _CAP) -> list[Trace]:
     outcome = steps_to(family.accuracy)
     return lab.run_all(
-        Cell(problem("anisotropic_quadratic", dim=d, **family.settings), method, cap, runs, record=outcome.record, until=outcome.until)
+        Cell(
+            problem("anisotropic_quadratic", dim=d, **family.settings),
+            method,
+            cap,
+            runs,
+            record=outcome.record,
+            until=outcome.until,
+        )
         for d in dims
     )
 
@@ -64,7 +75,7 @@ def _fastest(family: Family, traces: list[Trace]) -> NDArray[np.float64]:
     kind="rate",
     statement=r"T_{\mathrm{GD}}(d)\sim d^{\,a}\ (L_j=j^{-a}),\qquad T_{\mathrm{GD}}(d)\sim d\ (\text{head and bulk})",
     bound="lambda_max*D_2_0**2/(2*T)",
-    assumptions="Deterministic quadratics, |w_1 - w*| in [.5, 1], eta = 1/lambda_max; steps to relative accuracy .1 (power law), 1e-3.",
+    assumptions="Deterministic quadratics, |w_1 - w*| in [.5, 1], eta = 1/lambda_max; relative accuracy .1 (power law), 1e-3.",
     controls=[Control({"method": _ADAGRAD}, "AdaGrad in its place does not pay: the exponents are 0")],
 )
 def gradient_descent_pays_for_dimension(lab: Lab, method: Spec = _GD) -> Finding:
@@ -74,7 +85,16 @@ def gradient_descent_pays_for_dimension(lab: Lab, method: Spec = _GD) -> Finding
         steps = _fastest(family, _traces(lab, family, method, family.dims, lab.runs(lab.pick(quick=2, full=5)))).mean(axis=0)
         low, high = family.predicted - 0.1, family.predicted + 0.1
         parts.append(
-            slope(family.dims, steps, low=low, high=high, label=family.name, predicted=family.predicted, variable="d", quantity="steps")
+            slope(
+                family.dims,
+                steps,
+                low=low,
+                high=high,
+                label=family.name,
+                predicted=family.predicted,
+                variable="d",
+                quantity="steps",
+            )
         )
     wide = _fastest(_F2, _traces(lab, _F2, method, _MANY_DIMS, lab.runs(8), cap=12_000))
     parts.append(exponent(_MANY_DIMS, wide, claim=1.0, label="head and bulk, d = 100..10000, over seeds", variable="d"))
@@ -108,7 +128,16 @@ def adagrad_does_not_pay_for_dimension(lab: Lab, rotate: bool = False, fault: bo
         traces = _traces(lab, family, method, family.dims, lab.runs(lab.pick(quick=2, full=5)))
         steps = _fastest(family, traces)
         parts += [
-            slope(family.dims, steps.mean(axis=0), low=-0.1, high=0.1, label=family.name, predicted=0.0, variable="d", quantity="steps"),
+            slope(
+                family.dims,
+                steps.mean(axis=0),
+                low=-0.1,
+                high=0.1,
+                label=family.name,
+                predicted=0.0,
+                variable="d",
+                quantity="steps",
+            ),
             band(float(steps.max()), expected - 1, expected + 1, label=f"{family.name}: most steps", predicted=expected),
             band(_best_inside_grid(family, traces), low=1.0, label=f"{family.name}: runs whose best step is inside the grid"),
         ]
@@ -134,7 +163,9 @@ def rotation_brings_dimension_back(lab: Lab, rotation: str | None = "random") ->
 def _slope_of_rotated(lab: Lab, method: Spec, low: float, high: float, rotation: str | None = "random") -> Finding:
     family = _F2._replace(settings={**_F2.settings, "rotation": rotation}, dims=(64, 128, 256, 512))
     steps = _fastest(family, _traces(lab, family, method, family.dims, lab.runs(lab.pick(quick=1, full=4))))
-    return slope(family.dims, steps.mean(axis=0), low=low, high=high, label=f"rotation {rotation}", variable="d", quantity="steps")
+    return slope(
+        family.dims, steps.mean(axis=0), low=low, high=high, label=f"rotation {rotation}", variable="d", quantity="steps"
+    )
 
 
 def _best_inside_grid(family: Family, traces: list[Trace]) -> float:
@@ -148,7 +179,11 @@ def _best_inside_grid(family: Family, traces: list[Trace]) -> float:
 
 def _comparison(lab: Lab) -> Table:
     """The paper's comparison of methods: predicted, bound's and measured exponents in the dimension, side by side."""
-    methods = {"gradient_descent": _GD, "adagrad_norm": algorithm("adagrad_norm", lr=half_octaves("D_2_0", -3, 3)), "adagrad": _ADAGRAD}
+    methods = {
+        "gradient_descent": _GD,
+        "adagrad_norm": algorithm("adagrad_norm", lr=half_octaves("D_2_0", -3, 3)),
+        "adagrad": _ADAGRAD,
+    }
     rows = []
     for family in _FAMILIES:
         for name, method in methods.items():
@@ -159,4 +194,8 @@ def _comparison(lab: Lab) -> Table:
             fitted = [float(np.polyfit(np.log(family.dims), np.log(values), 1)[0]) for values in (bound, steps)]
             rows.append((family.name, name, predicted, *fitted, " ".join(f"{count:g}" for count in steps)))
     columns = ("family", "method", "predicted exponent", "exponent of the bound", "measured exponent", "steps at each d")
-    return Table("Exponent of the dimension in the number of steps (AdaGrad-Norm on the power laws depends on its grid)", columns, tuple(rows))
+    return Table(
+        "Exponent of the dimension in the number of steps (AdaGrad-Norm on the power laws depends on its grid)",
+        columns,
+        tuple(rows),
+    )

@@ -25,13 +25,21 @@ _STATEMENT = (
 
 
 def _instance(kind: str, dim: int) -> Spec:
-    """``sparse``: w* = e_1, sigma_j = 1 for all j. ``dense``: w* = 1 in all coordinates, sigma = (1, 1/d, .., 1/d). L = sigma/sqrt(T)."""
+    """``sparse``: w* = e_1, sigma_j = 1. ``dense``: w* = 1 in all coordinates, sigma = (1, 1/d, .., 1/d). L = sigma/sqrt(T)."""
     if kind == "sparse":
         return problem("anisotropic_quadratic", dim=dim, decay=0.0, scale=1 / sqrt(_T), noise=1.0, start="sparse", origin="start")
     return problem(
-        "anisotropic_quadratic", dim=dim, spectrum="two_value", head=1, kappa=dim, scale=1 / sqrt(_T),
-        noise=sqrt(_T), noise_law="spectrum", start="ones", origin="start",
-    )  # fmt: skip
+        "anisotropic_quadratic",
+        dim=dim,
+        spectrum="two_value",
+        head=1,
+        kappa=dim,
+        scale=1 / sqrt(_T),
+        noise=sqrt(_T),
+        noise_law="spectrum",
+        start="ones",
+        origin="start",
+    )
 
 
 def _method(name: str) -> Spec:
@@ -65,7 +73,9 @@ def _table(lab: Lab, kind: str) -> Table:
         a, s = float(adagrad[:, i].mean()), float(sgd[:, i].mean())
         rows.append((dim, a, s, a / s, smooth, noise))
     columns = ("d", "AdaGrad", "SGD", "measured ratio", "‖L‖_1 D_inf²/(λ D_2²)", "‖σ‖_1 D_inf/(‖σ‖_2 D_2)")
-    return Table("Mean error after 400 steps, and the ratios of the bounds' terms (D_2 is the initial distance)", columns, tuple(rows))
+    return Table(
+        "Mean error after 400 steps, and the ratios of the bounds' terms (D_2 is the initial distance)", columns, tuple(rows)
+    )
 
 
 @claim(
@@ -87,7 +97,9 @@ def sparse_error_loses(lab: Lab, method: str = "adagrad", kind: str = "sparse") 
     if (method, kind) != ("adagrad", "sparse"):
         return first
     sgd = slope(_DIMS, _errors(lab, kind, "sgd")[1].mean(axis=0), low=-inf, high=0.15, label="SGD: exponent of d", variable="d")
-    return together(first, sgd, _below_bound(traces, errors), label="loss", panels=first.panels + sgd.panels, tables=(_table(lab, kind),))
+    return together(
+        first, sgd, _below_bound(traces, errors), label="loss", panels=first.panels + sgd.panels, tables=(_table(lab, kind),)
+    )
 
 
 @claim(

@@ -28,15 +28,21 @@ _COORDINATES = tuple(f"coordinate:{j}" for j in range(3))
     source="K11 (the algorithm of the paper; recomputed here in 40-digit arithmetic)",
     kind="identity",
     statement=r"v_t=v_{t-1}+g_t^2,\qquad w_{t+1}=w_t-\eta\,\frac{g_t}{\sqrt{v_t}+\varepsilon}",
-    assumptions="H = [[2,1,0],[1,2,1],[0,1,2]], w_1 = (1,-.4,1.7), eta = .5, eps in {0, .1}, no box; |w_{t+1,j} - w_{t,j}| <= eta.",
+    assumptions="H = [[2,1,0],[1,2,1],[0,1,2]], w_1 = (1,-.4,1.7), eta = .5, eps in {0, .1}, no box; no step exceeds eta.",
     controls=[
-        Control({"method": algorithm("faulty_adagrad", fault="lagged", lr=0.5, eps=0.1), "tolerance": 1e-4}, "v_{t-1} in place of v_t"),
+        Control(
+            {"method": algorithm("faulty_adagrad", fault="lagged", lr=0.5, eps=0.1), "tolerance": 1e-4}, "v_{t-1} in place of v_t"
+        ),
         Control(
             {"method": algorithm("faulty_adagrad", fault="moving_average", decay=0.9, lr=0.5, eps=0.1), "tolerance": 1e-4},
             "a moving average .9/.1 of g^2",
         ),
-        Control({"method": algorithm("faulty_adagrad", fault="no_root", lr=0.5, eps=0.1), "tolerance": 1e-4}, "v without its root"),
-        Control({"method": algorithm("faulty_adagrad", fault="eps_inside", lr=0.5, eps=0.1), "tolerance": 1e-4}, "eps inside the root"),
+        Control(
+            {"method": algorithm("faulty_adagrad", fault="no_root", lr=0.5, eps=0.1), "tolerance": 1e-4}, "v without its root"
+        ),
+        Control(
+            {"method": algorithm("faulty_adagrad", fault="eps_inside", lr=0.5, eps=0.1), "tolerance": 1e-4}, "eps inside the root"
+        ),
         Control({"method": algorithm("adagrad_norm", lr=0.5, eps=0.1), "tolerance": 1e-4}, "one accumulator for all coordinates"),
     ],
 )
@@ -52,7 +58,9 @@ def exact_trajectory(lab: Lab, method: Spec | None = None, tolerance: float = 1e
         off = float(np.abs(path - _forty_digits(eps, 4)).max())
         parts.append(band(off, high=tolerance, label=f"eps={eps}: distance from the 40-digit trajectory", predicted=0.0))
         if method is None:
-            parts.append(band(float(np.abs(np.diff(path, axis=0)).max()), high=0.5 * (1 + 1e-12), label=f"eps={eps}: largest step"))
+            parts.append(
+                band(float(np.abs(np.diff(path, axis=0)).max()), high=0.5 * (1 + 1e-12), label=f"eps={eps}: largest step")
+            )
     return together(*parts, label="trajectory")
 
 
@@ -90,8 +98,12 @@ def rescaling_invariance(lab: Lab, method: str = "adagrad", eps: float = 0.0, to
     one, other = lab.run_all(
         Cell(
             problem("anisotropic_quadratic", dim=dim, spectrum=spectrum, start="uniform"),
-            algorithm(method, lr=0.5, eps=eps), 100, lab.runs(5), coordinates, "all",
-        )  # fmt: skip
+            algorithm(method, lr=0.5, eps=eps),
+            100,
+            lab.runs(5),
+            coordinates,
+            "all",
+        )
         for spectrum in (plain, factors * plain)
     )
     return invariance(one, other, measures=coordinates, tolerance=tolerance, label="largest coordinate difference over 100 steps")

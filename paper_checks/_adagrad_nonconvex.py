@@ -68,7 +68,9 @@ _NOISY = "sqrt(2)*K/sqrt(T) + sqrt(K*(dim*delta + s_1norm*sqrt(2*T + 1))/T)"
     "eta = sqrt(2 Delta_0/‖L‖_1); T = 200..3200 at M = 1, M = 1..16 at T = 800.",
     controls=[
         Control({"shrink": False}, "noise that does not shrink with M: slope 0 in M"),
-        Control({"fault": "moving_average"}, "a moving average of g^2 with a constant step does not converge: slope above 0 in T"),
+        Control(
+            {"fault": "moving_average"}, "a moving average of g^2 with a constant step does not converge: slope above 0 in T"
+        ),
         Control({"noise": 0.0}, "without noise the mean gradient falls like 1/T"),
     ],
 )
@@ -86,8 +88,19 @@ def nonconvex_noise(lab: Lab, shrink: bool = True, fault: str | None = None, noi
     in_batch, batch_law = (np.array([curve[kind][horizons.index(800)] for curve in curves]) for kind in (0, 1))
     parts = [
         slope(horizons, in_time, low=-0.29, high=-0.21, label="exponent of T", predicted=-0.25, quantity="mean gradient"),
-        slope(batches, in_batch, low=-0.29, high=-0.21, label="exponent of M", predicted=-0.25, variable="M", quantity="mean gradient"),
-        band(float(max((in_time / law).max(), (in_batch / batch_law).max())), high=1.0, label="largest mean / bound over T and M"),
+        slope(
+            batches,
+            in_batch,
+            low=-0.29,
+            high=-0.21,
+            label="exponent of M",
+            predicted=-0.25,
+            variable="M",
+            quantity="mean gradient",
+        ),
+        band(
+            float(max((in_time / law).max(), (in_batch / batch_law).max())), high=1.0, label="largest mean / bound over T and M"
+        ),
     ]
     if noise > 0:
         errors = traces[0]["mean_gradient_norm:1"]
@@ -106,7 +119,7 @@ def _mean_and_bound(trace: Trace, batch: int, noise: float) -> tuple[NDArray[np.
 def _noisy(batch: int, noise: float) -> Spec:
     return problem(
         "separable_nonconvex", dim=50, noise=noise, noise_law="spectrum", batch=batch, start="uniform", low=0.0, high=3.0
-    )  # fmt: skip
+    )
 
 
 _GENERALIZED = "2/sqrt(T)*(Delta_0/eta + eta/2*(A + G))"
@@ -136,7 +149,9 @@ def generalized_smoothness(lab: Lab, method: str = "adagrad", start: float = 3.0
     measures = ("gap", "mean_gradient_norm:1", "active_sum:L_0", "log_growth:L_0")
     trace = lab.run(Cell(instance, step, 10_000, 1, measures))
     where = {"A": "active_sum:L_0", "G": "log_growth:L_0", "eta": "lr"}
-    ratio = bound_ratio([trace], of="mean_gradient_norm:1", bound=_GENERALIZED, where=where, label="mean gradient / bound, T = 1..10000")
+    ratio = bound_ratio(
+        [trace], of="mean_gradient_norm:1", bound=_GENERALIZED, where=where, label="mean gradient / bound, T = 1..10000"
+    )
     return together(ratio, _stays_bounded(trace), label="generalized smoothness", panels=ratio.panels)
 
 

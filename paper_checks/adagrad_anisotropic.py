@@ -4,14 +4,14 @@ The paper and the notation are in _adagrad_paper.py. Importing a part registers 
 """
 
 from theorysim.paper_checks import (  # noqa: F401
-    _adagrad_data,
-    _adagrad_iteration,
-    _adagrad_convex,
-    _adagrad_dimension,
-    _adagrad_rates,
-    _adagrad_geometry,
     _adagrad_baselines,
+    _adagrad_convex,
+    _adagrad_data,
+    _adagrad_dimension,
+    _adagrad_geometry,
+    _adagrad_iteration,
     _adagrad_nonconvex,
+    _adagrad_rates,
 )  # isort: skip
 from theorysim.paper_checks._adagrad_paper import PAPER
 

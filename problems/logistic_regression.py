@@ -90,6 +90,7 @@ def logistic_regression(
         sample=_minibatches(signed, ridge, batch, draws) if batch else lambda x, draw: gradient(x),
         vectors={"L": asarray(smooth), "sigma": asarray(sigma)},
         capabilities={"hessian": lambda: known.hessian},
+        row_elements=count,
     )
 
 

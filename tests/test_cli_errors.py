@@ -88,10 +88,11 @@ def test_a_store_of_another_version_is_refused(content: str, tmp_path: Path) -> 
     assert (tmp_path / "store.json").read_text() == content
 
 
-def test_a_defect_has_a_traceback_and_an_exit_code_that_means_no_verdict(tmp_path: Path) -> None:
+def test_a_broken_plugin_is_named(tmp_path: Path) -> None:
     done = theorysim("run", "lost", "sgd", cwd=tmp_path)
-    assert done.returncode == 70
-    assert "ModuleNotFoundError: No module named 'simtest_plugin_without_a_file'" in done.stderr
+    assert done.returncode == 2
+    assert "plug-in lost" in done.stderr and "No module named 'simtest_plugin_without_a_file'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------ words to values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
@@ -52,7 +53,7 @@ def test_points_that_cannot_be_drawn_are_counted_and_nothing_else_is_lost() -> N
 
 def test_an_endless_interval_does_not_set_the_scale() -> None:
     x = (1.0, 10.0, 100.0)
-    ax = draw(Panel("t", "x", "y", (Series("a", x, (1.0, 1.0, 1.0), low=(0.0, 0.5, 0.5), high=(1e300, INF, 2.0)),)), axes())
+    ax = draw(Panel("t", "x", "y", (Series("a", x, (1.0, 1.0, 1.0), low=(0.0, 0.5, 0.5), high=(1e100, INF, 2.0)),)), axes())
     assert ax.get_ylim()[0] > 1e-4 and ax.get_ylim()[1] < 1e4
 
 
@@ -87,6 +88,14 @@ def test_odd_panels_can_be_drawn() -> None:
     for n, panel in enumerate(panels):
         ElementTree.fromstring(render(panel, f"odd-{n}")[0])
         assert len(panel_csv(panel).splitlines()) == 1 + sum(max(len(item.x), len(item.y)) for item in panel.series)
+
+
+def test_long_labels_of_the_y_axis_are_not_cut_off() -> None:
+    from matplotlib.image import imread
+
+    panel = Panel("t", "x", "steps to relative accuracy of the last iterate " * 3, (Series("a", (1.0, 2.0), (2.1e-14, 2.3e-14)),))
+    pixels = imread(io.BytesIO(render(panel, "wide")[1]))
+    assert pixels[:, 0, :3].min() == 1.0 and pixels[:, :60, :3].min() < 0.5
 
 
 def test_a_figure_is_the_same_each_time_whatever_the_users_settings() -> None:
@@ -126,4 +135,5 @@ def test_a_trace_is_drawn_as_mean_and_range_per_variant() -> None:
     ax = plot_trace(trace, "gap", axes())
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[1, 3], [10, 0.75]])
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), [7, 6])
+    assert ax.get_title("left") == "a on p"  # the start, which a logarithmic axis cannot show, is not reported as missing
     assert [text.get_text() for text in ax.texts] == ["lr = 0.1", "lr = 0.5"] and len(ax.collections) == 2

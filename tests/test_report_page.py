@@ -159,6 +159,7 @@ def test_a_side_condition_is_not_the_decisive_number() -> None:
 
 
 def test_numbers_are_typeset() -> None:
+    assert describe(leaf(0.16, 1.0, [0.0, 1.000000001])) == "0.16 (at most 1)"
     shown = [typeset(value) for value in (5.2e-14, -1e-7, 1e20, -3, 0.25, "inf", "-inf", None, True, "x-1", [1.0, 2e-9])]
     assert shown == ["5.2×10⁻¹⁴", "−10⁻⁷", "10²⁰", "−3", "0.25", "∞", "−∞", "-", "yes", "x-1", "[1, 2e-09]"]
 
@@ -198,6 +199,8 @@ def test_long_names_settings_and_reasons_stay_within_80_columns() -> None:
     long = replace(base, claim=claim, controls=(control,), finding=replace(base.finding, reason="because of this and that " * 40))
     lines = claim_text(long).plain.splitlines()
     assert max(map(len, lines)) <= 80 and len(lines) < 16
+    silent = replace(dimension_claim(), finding=Finding("no number", Verdict.CONSISTENT, "holds"), controls=())
+    assert claim_text(silent).plain == "CONSISTENT  steps_do_not_grow_with_dimension"
 
 
 def test_a_control_that_fails_its_duty_takes_the_verdict_away() -> None:

@@ -29,7 +29,9 @@ class Bound:
         """The value at ``values`` (name -> number or array; extra names are ignored), broadcast together."""
         missing = [name for name in self.symbols if name not in values]
         if missing:
-            raise TheorysimError(f"the expression {self.text!r} uses {', '.join(missing)}; known here: {', '.join(sorted(values))}")
+            raise TheorysimError(
+                f"the expression {self.text!r} uses {', '.join(missing)}; known here: {', '.join(sorted(values))}"
+            )
         return _compiled(self.text)(*[values[name] for name in self.symbols])
 
     def exponent(self, variable: str, values: Mapping[str, Any]) -> Any:
@@ -66,6 +68,8 @@ def _parse(text: str) -> tuple[Any, tuple[str, ...]]:
             raise ValueError("only numbers")
         names = tuple(sorted({node.id for node in nodes if isinstance(node, ast.Name)} - set(functions)))
         expression = sympy.sympify(text, locals=functions | {name: sympy.Symbol(name, positive=True) for name in names})
+        if expression.has(sympy.zoo, sympy.nan, sympy.oo):
+            raise ValueError("it divides by zero")
     except (SyntaxError, ValueError, TypeError, sympy.SympifyError) as error:
         raise TheorysimError(f"{text!r} is not an arithmetic expression ({error}); write for example 'D_inf_0/sqrt(2)'") from None
     return expression, names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -87,9 +88,9 @@ class PaperReport:
 
     def frame(self) -> pd.DataFrame:
         """One line per judged number, controls included."""
-        from theorysim.report.table import rows_of
-
         import pandas as pd
+
+        from theorysim.report.table import rows_of
 
         return pd.DataFrame(rows_of(self))
 
@@ -153,7 +154,9 @@ def environment(backend: Backend, seeds: int | None = None) -> dict[str, str]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "seeds": "as the claims say" if seeds is None else str(seeds),
-        "command": " ".join(["theorysim", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("theorysim", "__main__.py") else "Python session",
+        "command": shlex.join(["theorysim", *sys.argv[1:]])
+        if Path(sys.argv[0]).name in ("theorysim", "__main__.py")
+        else "Python session",
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

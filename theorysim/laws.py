@@ -17,12 +17,21 @@ from theorysim.validation import finite, non_negative, one_of, positive, positiv
 SPECTRA = ("power", "head_bulk", "log", "two_value", "linear")
 STARTS = ("ones", "signs", "uniform", "lognormal", "power", "sparse")
 
+_COPIES = 8  # arrays of the batch's size that any run holds, at least
+
 _BULK = Draw(0)
 _SIGNS, _SIZES = Draw(0), Draw(1)
 
 
 def spectrum(
-    law: str | Sequence[float], dim: int, draws: Draws, *, decay: float = 1.0, kappa: float = 10.0, head: int = 8, scale: float = 1.0
+    law: str | Sequence[float],
+    dim: int,
+    draws: Draws,
+    *,
+    decay: float = 1.0,
+    kappa: float = 10.0,
+    head: int = 8,
+    scale: float = 1.0,
 ) -> NDArray[np.float64]:
     """A vector of ``dim`` curvatures, non-negative, on the host.
 
@@ -32,6 +41,7 @@ def spectrum(
     as it is. All are multiplied by ``scale``. Raises TheorysimError for other laws and impossible sizes.
     """
     positive(f"scale of {law!r}", scale)
+    _require_memory(dim, draws)
     j = np.arange(1, dim + 1, dtype=float)
     if not isinstance(law, str):
         return scale * vector("spectrum", law, dim)
@@ -75,6 +85,7 @@ def start_error(
     signs. ``power``: j^-decay with random signs. ``sparse``: 1 in the first ``support`` coordinates, else 0. A list is taken as
     it is. ``normalize="inf"`` or ``"2"`` rescales each row to that norm; then everything is multiplied by ``distance``.
     """
+    _require_memory(dim, draws)
     xp, asarray = draws.backend.xp, draws.backend.asarray
     rows = len(draws.runs)
     if not isinstance(law, str):
@@ -87,6 +98,14 @@ def start_error(
         size = xp.max(xp.abs(error), axis=1) if normalize == "inf" else xp.sqrt(xp.sum(error * error, axis=1))
         error = error / size[:, None]
     return positive("distance", distance) * error
+
+
+def _require_memory(dim: int, draws: Draws) -> None:
+    """Refuse a batch whose iterates alone would fill the memory, before an allocation kills the process."""
+    need, free = 8 * _COPIES * len(draws.runs) * dim, draws.backend.free_memory()
+    if need > free:
+        size = f"{need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+        raise TheorysimError(f"dim={dim} with {len(draws.runs)} rows needs about {size}; take a smaller dim or fewer runs")
 
 
 def _magnitudes(law: str, dim: int, draws: Draws, low: float, high: float, decay: float, support: int) -> Array:

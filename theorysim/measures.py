@@ -33,7 +33,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Measure:
-    """``value(view, memory) -> (rows,)``; ``start(view) -> memory`` (at t = 0) and ``update(memory, view) -> memory`` if it remembers."""
+    """``value(view, memory) -> (rows,)``; with memory: ``start(view)`` at t = 0, ``update(memory, view)`` after each step."""
 
     value: Callable[[View, Any], Array]
     start: Callable[[View], Any] | None = None
@@ -75,7 +75,9 @@ def _zero(view: View) -> Array:
 
 def _error(problem: Problem, x: Array) -> Array:
     if problem.minimizer is None:
-        raise TheorysimError("a distance was asked for, but this problem declares no minimiser; measure the gap or the gradient norm")
+        raise TheorysimError(
+            "a distance was asked for, but this problem declares no minimiser; measure the gap or the gradient norm"
+        )
     return x - problem.minimizer
 
 

@@ -73,7 +73,8 @@ class Problem:
     on the row's own start. ``gap(x)``: f(x) - f*, ``(rows, *shape) -> (rows,)``, never by subtraction of large numbers.
     ``gradient(x)`` and ``sample(x, draw)``: the gradient and an unbiased estimate of it, ``(rows, *shape)``.
     ``vectors``: per-coordinate constants of shape ``shape``. ``capabilities``: optional abilities an algorithm or an
-    audit may ask for, by name (``hessian``: () -> host matrix; ``network``; ``components`` ...).
+    audit may ask for, by name (``hessian``: () -> host matrix; ``network``; ``components`` ...). ``row_elements``: size of the
+    largest array a gradient makes per row, where that is not the iterate.
     """
 
     shape: tuple[int, ...]
@@ -85,6 +86,7 @@ class Problem:
     sample: Callable[[Array, Draw], Array]
     vectors: Mapping[str, Array] = field(default_factory=dict)
     capabilities: Mapping[str, Any] = field(default_factory=dict)
+    row_elements: int = 0
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,9 @@ def together(*parts: Finding, label: str = "", panels: tuple[Panel, ...] = (), t
     verdict = worst([part.verdict for part in parts])
     decisive = next(part for part in parts if part.verdict is verdict)
     count = sum(part.verdict is verdict for part in parts)
-    reason = decisive.reason if len(parts) == 1 else f"{count} of {len(parts)} parts {verdict}: {decisive.label}: {decisive.reason}"
+    reason = (
+        decisive.reason if len(parts) == 1 else f"{count} of {len(parts)} parts {verdict}: {decisive.label}: {decisive.reason}"
+    )
     if verdict is Verdict.CONSISTENT and len(parts) > 1:
         reason = f"all {len(parts)} parts consistent"
     reproducer = next((part.reproducer for part in parts if part.reproducer), None)

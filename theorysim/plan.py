@@ -89,7 +89,7 @@ def _places(kind: str, base: Spec | str) -> dict[Place, inspect.Parameter]:
 
 def _place(name: str, known: Mapping[Place, Any]) -> Place:
     parts = tuple(name.split("."))
-    fits = [place for place in known if place == parts] or [place for place in known if place[-len(parts) :] == parts]
+    fits = [place for place in known if place[-len(parts) :] == parts]
     if not fits:
         raise unknown("parameter of the problem or the algorithm", name, {place[-1] for place in known})
     if len(fits) > 1:

@@ -15,6 +15,7 @@ import math
 import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, TypeVar
 
 from theorysim.model import KINDS, Claim, Control, Paper, Spec, TheorysimError
@@ -42,7 +43,9 @@ class Registry:
     def add(self, name: str, thing: T) -> T:
         known = self._found.get(name)
         if known is not None and known.__module__ != thing.__module__:
-            raise TheorysimError(f"{self.kind} {name!r} is defined twice: in {known.__module__} and in {thing.__module__}; rename one")
+            raise TheorysimError(
+                f"{self.kind} {name!r} is defined twice: in {known.__module__} and in {thing.__module__}; rename one"
+            )
         self._found[name] = thing
         return thing
 
@@ -55,17 +58,30 @@ class Registry:
             if name in self._files():
                 importlib.import_module(f"{self.package}.{name}")
             elif name in self._entry_points():
-                self._found.setdefault(name, self._entry_points()[name].load())
+                self._load(self._entry_points()[name])
         if name not in self._found:
             raise unknown(self.kind, name, self.names())
         return self._found[name]
+
+    def _load(self, point: importlib.metadata.EntryPoint) -> None:
+        """Import a plug-in: a factory, or a module whose decorators register what is in it."""
+        try:
+            thing = point.load()
+        except Exception as error:  # anything may go wrong in another package; say where
+            raise TheorysimError(
+                f"the plug-in {point.name} = {point.value} cannot be loaded: {error!r}; repair or remove it"
+            ) from error
+        if not isinstance(thing, ModuleType):
+            self._found.setdefault(point.name, thing)
 
     def _files(self) -> set[str]:
         package = importlib.import_module(self.package)
         return {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
 
     def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
-        return {point.name: point for point in importlib.metadata.entry_points(group=self.package.replace("paper_checks", "papers"))}
+        return {
+            point.name: point for point in importlib.metadata.entry_points(group=self.package.replace("paper_checks", "papers"))
+        }
 
 
 PROBLEMS = Registry("problem", "theorysim.problems")

@@ -216,10 +216,19 @@ def _runs_that_fit(cell: Cell, backend: Backend) -> int:
     """How many runs, with all their variants, half of the free memory (on a CPU: the cache) holds; at least one."""
     if cell.runs == 1:
         return 1
-    shape = build_problem(cell.problem, Draws(backend, cell.seed, np.arange(1))).shape
+    draws = Draws(backend, cell.seed, np.zeros(variants(cell.algorithm), dtype=np.int64))
+    problem = build_problem(cell.problem, draws)
+    state = build_algorithm(cell.algorithm, problem, draws).init(problem, problem.start)
+    per_run = max([problem.row_elements * len(draws.runs), *_sizes(state)])
     fit = backend.free_memory() // (2 * 8 * _ARRAYS_AT_ONCE)
     elements = fit if backend.name == "gpu" else min(fit, _CPU_ELEMENTS)
-    return max(1, elements // (variants(cell.algorithm) * int(np.prod(shape))))
+    return max(1, elements // per_run)
+
+
+def _sizes(state: Any) -> list[int]:
+    """The sizes of the arrays in a state, those of wrapped states included."""
+    parts = [size for part in state if isinstance(part, tuple) for size in _sizes(part)]
+    return parts + [int(np.prod(part.shape)) for part in state if hasattr(part, "shape")]
 
 
 def _check(cell: Cell) -> None:

@@ -46,10 +46,13 @@ class Store:
                 _write(label, json.dumps({"format": FORMAT}).encode())
             found = json.loads(label.read_text()).get("format")
         except (OSError, ValueError, AttributeError) as error:
-            raise TheorysimError(f"the store {self.folder} cannot be used ({error}); set THEORYSIM_CACHE to a folder you can write") from None
+            raise TheorysimError(
+                f"the store {self.folder} cannot be used ({error}); set THEORYSIM_CACHE to a folder you can write"
+            ) from None
         if found != FORMAT:
             raise TheorysimError(
-                f"the store {self.folder} has format {found}, this version reads {FORMAT}; run 'theorysim cache clear' or set THEORYSIM_CACHE"
+                f"the store {self.folder} has format {found}, this version reads {FORMAT}; "
+                "run 'theorysim cache clear' or set THEORYSIM_CACHE"
             )
 
     def load(self, cell: Cell, device: str) -> Trace | None:
@@ -75,7 +78,9 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, _MAGIC + hashlib.sha256(payload).digest() + payload)
         except OSError as error:
-            raise TheorysimError(f"the store {self.folder} cannot be written ({error}); set THEORYSIM_CACHE to a folder you can write") from None
+            raise TheorysimError(
+                f"the store {self.folder} cannot be written ({error}); set THEORYSIM_CACHE to a folder you can write"
+            ) from None
 
     def usage(self) -> tuple[int, int]:
         """Number of cells and their size in bytes."""
@@ -101,12 +106,25 @@ def cell_key(cell: Cell, device: str) -> str | None:
     sources = [_source(spec) for spec in _specs(cell.problem) + _specs(cell.algorithm)]
     if None in sources:
         return None
-    identity = {"cell": cell.to_json(), "device": device, "engine": _engine(), "sources": sources, "format": FORMAT}
+    files = [_digest(path.read_bytes()) for spec in _specs(cell.problem) for path in _files(spec)]
+    identity = {
+        "cell": cell.to_json(),
+        "device": device,
+        "engine": _engine(),
+        "sources": sources,
+        "files": files,
+        "format": FORMAT,
+    }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _specs(spec: Spec) -> list[Spec]:
     return [spec] + [inner for _, value in spec.params if isinstance(value, Spec) for inner in _specs(value)]
+
+
+def _files(spec: Spec) -> list[Path]:
+    """The data files a Spec names: their content is part of what the result depends on."""
+    return [Path(value) for _, value in spec.params if isinstance(value, str) and os.path.isfile(value)]
 
 
 def _source(spec: Spec) -> str | None:
@@ -142,7 +160,12 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _pack(trace: Trace) -> bytes:
-    arrays: dict[str, Any] = {"steps": trace.steps, "communications": trace.communications, "status": trace.status, "runs": trace.runs}
+    arrays: dict[str, Any] = {
+        "steps": trace.steps,
+        "communications": trace.communications,
+        "status": trace.status,
+        "runs": trace.runs,
+    }
     for group in ("values", "oracle_calls", "parameters", "constants"):
         arrays |= {f"{group}/{name}": np.asarray(value) for name, value in getattr(trace, group).items()}
     arrays["environment"] = np.array(trace.environment)

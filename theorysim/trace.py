@@ -55,7 +55,9 @@ class Trace:
         """``(variants, runs)`` values of a measure after ``step`` steps."""
         index = np.flatnonzero(self.steps == step)
         if not len(index):
-            raise TheorysimError(f"step {step} was not recorded; recorded: {_listing(self.steps)}; ask for record='all' or record=(..., {step})")
+            raise TheorysimError(
+                f"step {step} was not recorded; recorded: {_listing(self.steps)}; ask for record='all' or record=(..., {step})"
+            )
         return self.split(self[measure][:, index[0]])
 
     def split(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -73,7 +75,9 @@ class Trace:
         value = _lookup(self.cell.algorithm, name)
         if value is None:
             raise TheorysimError(f"{self.cell.algorithm.name} was given no {name!r}; set it in the Spec to use it in a bound")
-        rows = [np.broadcast_to(self._evaluated(item), self.runs.shape) for item in (value if isinstance(value, tuple) else (value,))]
+        rows = [
+            np.broadcast_to(self._evaluated(item), self.runs.shape) for item in (value if isinstance(value, tuple) else (value,))
+        ]
         picked = np.stack([self.split(row)[i] for i, row in enumerate(rows)]) if isinstance(value, tuple) else rows[0]
         return np.asarray(picked, dtype=float).ravel()
 
@@ -119,5 +123,7 @@ def varying(spec: Spec) -> dict[str, tuple[Any, ...]]:
         found |= varying(value) if isinstance(value, Spec) else {key: value} if isinstance(value, tuple) else {}
     lengths = {key: len(value) for key, value in found.items()}
     if len(set(lengths.values())) > 1:
-        raise TheorysimError(f"{spec.name}: lists of different lengths {lengths}; give one value per variant to each (or ts.grid(...))")
+        raise TheorysimError(
+            f"{spec.name}: lists of different lengths {lengths}; give one value per variant to each (or ts.grid(...))"
+        )
     return found

@@ -19,7 +19,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> TheorysimError:
 
 
 def positive_integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) and not (isinstance(value, float) and value.is_integer()):
+    if isinstance(value, bool) or (not isinstance(value, int) and not (isinstance(value, float) and value.is_integer())):
         raise TheorysimError(f"{name}={value!r} is not a whole number; give an integer of at least 1")
     if value < 1:
         raise TheorysimError(f"{name}={value} is not allowed; give an integer of at least 1")

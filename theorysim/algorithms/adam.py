@@ -24,7 +24,9 @@ class State(NamedTuple):
 def adam(
     lr: PerRow = 1e-3, beta1: PerRow = 0.9, beta2: PerRow = 0.999, eps: PerRow = 1e-8, bias_correction: bool = True
 ) -> Algorithm:
-    """m_t = beta1 m_{t-1} + (1 - beta1) g_t,  v_t = beta2 v_{t-1} + (1 - beta2) g_t^2,
+    """Moving averages of g and g^2 with bias correction.
+
+    m_t = beta1 m_{t-1} + (1 - beta1) g_t,  v_t = beta2 v_{t-1} + (1 - beta2) g_t^2,
     w_{t+1} = w_t - lr m^_t / (sqrt(v^_t) + eps), m^_t = m_t/(1 - beta1^t), v^_t = v_t/(1 - beta2^t); 0/0 counts as 0.
 
     ``lr``: eta, in units of w. ``beta1``, ``beta2``: in [0, 1). ``eps``: outside the root, in units of the gradient.

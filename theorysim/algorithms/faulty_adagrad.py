@@ -29,7 +29,9 @@ def faulty_adagrad(
     box: PerRow = None,
     decay: PerRow = 0.99,
 ) -> Algorithm:
-    """AdaGrad, w_{t+1} = clip(w_t - lr g_t / (sqrt(v_t) + eps)) with v_t = v_{t-1} + g_t^2, but for one ``fault``:
+    """AdaGrad with one deliberate fault, for negative controls.
+
+    w_{t+1} = clip(w_t - lr g_t / (sqrt(v_t) + eps)) with v_t = v_{t-1} + g_t^2, but for one ``fault``:
 
     - ``no_root``: divides by v_t + eps.
     - ``lagged``: divides by sqrt(v_{t-1}) + eps, so that a coordinate with v0 = eps = 0 waits until its first nonzero
