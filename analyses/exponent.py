@@ -58,6 +58,7 @@ def exponent(
     exact: bool = False,
     label: str = "",
     variable: str = "T",
+    quantity: str = "mean error",
     excluded: ArrayLike | None = None,
 ) -> Finding:
     """Judge the exponent of mean(errors) over a sweep of ``x`` against ``claim`` or ``law``.
@@ -80,7 +81,7 @@ def exponent(
     broken = divergence(window) or _unusable(window)
     if broken:
         verdict = Verdict.VIOLATED if one_sided and divergence(window) else Verdict.UNDECIDED
-        return Finding(label, verdict, broken, predicted=claim, panels=(_panel(sample, label, variable, None),))
+        return Finding(label, verdict, broken, predicted=claim, panels=(_panel(sample, label, (variable, quantity), None),))
     fit = fit_exponent(window.x, window.errors[0] if exact else window.errors, law=curve)
     judged = judge(fit.estimates, within, one_sided)
     verdict, reason = _verdict(window, fit, judged, within, one_sided)
@@ -96,7 +97,7 @@ def exponent(
         predicted=predicted,
         limits=limits,
         interval=fit.interval,
-        panels=(_panel(sample, label, variable, guide),),
+        panels=(_panel(sample, label, (variable, quantity), guide),),
         details=_details(fit, judged, window),
     )
 
@@ -240,8 +241,8 @@ def mean_series(sample: Sample) -> tuple[Series, ...]:
     return measured, Series("excluded", tuple(sample.x[hidden].tolist()), tuple(means.tolist()), "excluded")
 
 
-def _panel(sample: Sample, label: str, variable: str, guide: Series | None) -> Panel:
+def _panel(sample: Sample, label: str, axes: tuple[str, str], guide: Series | None) -> Panel:
     window = sample.x[sample.kept]
     ends = (float(window[0]), float(window[-1])) if len(window) else None
     series = mean_series(sample) if guide is None else (*mean_series(sample), guide)
-    return Panel(label, variable, "mean error", series, window=ends)
+    return Panel(label, *axes, series, window=ends)

@@ -79,7 +79,7 @@ def pathwise_regret(lab: Lab, factor: float = 1.0) -> Finding:
     PAPER,
     source="B2 deterministic (Theorem 4.1, form recalled; constants derived)",
     kind="upper",
-    statement=r"f(\bar w_T)-f^*\le\frac{2c^2\|L\|_1D_\infty^2}{T}+\frac{\varepsilon dD_\infty}{\theta T},\quad"
+    statement=r"f(\bar w_T)-f^*\le\frac{2c^2\|L\|_1D_\infty^2}{T}+\frac{\varepsilon dD_\infty}{\theta T},\quad "
     r"c=\tfrac1{2\theta}+\theta,\ \theta=\eta/D_\infty",
     bound=CONVEX,
     assumptions="Convex, anisotropically smooth with vector L, exact gradients; D_inf is measured up to T.",
@@ -145,7 +145,7 @@ def _batch_problem(batch: int) -> Spec:
     kind="upper",
     statement=r"\mathbb E f(\bar w_T)-f^*\le\frac{4\|L\|_1D_\infty^2}{T}+\frac{2\sqrt2\,\|\sigma\|_1D_\infty}{\sqrt{MT}}",
     bound=_STOCHASTIC,
-    assumptions="Box |w_j| <= 1, d = 200, L_j = 1/j, sigma_j = .5/j, T = 200; D_inf = 1.9, eta = D_inf/sqrt(2), fixed beforehand.",
+    assumptions="Box |w_j| <= 1, d = 200, L_j = 1/j, sigma_j = .5/j, T = 200; D_inf = 1.9, eta = D_inf/sqrt(2), fixed before.",
     controls=[Control({"shrink": False}, "if the noise does not shrink with M the error does not fall (slope 0)")],
 )
 def batch_size(lab: Lab, shrink: bool = True) -> Finding:
@@ -190,7 +190,7 @@ def batch_size(lab: Lab, shrink: bool = True) -> Finding:
     PAPER,
     source="B2, level test K4 (derived)",
     kind="band",
-    statement=r"L_j=\frac{\kappa\sigma_j}{D\sqrt{MT}}:\quad\rho=\frac{\mathbb E f(\bar w_T)-f^*}{f(w_1)-f^*}\ \text{constant in }T",
+    statement=r"L_j=\frac{\kappa\sigma_j}{D\sqrt{MT}}:\ \rho=\frac{\mathbb Ef(\bar w_T)-f^*}{f(w_1)-f^*}\ \text{same for all }T",
     assumptions="d = 60, kappa = 8, sigma_j = 1/d, w_1 - w* = +-D with D = 1, eps = 0, no box, eta = D/sqrt(2), M = 1.",
     controls=[
         Control({"fault": "frozen"}, "an optimizer that never moves has rho = 1"),

@@ -1,18 +1,17 @@
-"""AdaGrad under Anisotropic Smoothness (Liu, Pan, Zhang; ICLR 2025): all claims, in the order of the argument.
+"""AdaGrad under Anisotropic Smoothness (Liu, Pan, Zhang; ICLR 2025): the claims, the headline first.
 
-The paper and the notation are in _adagrad_paper.py. Importing a part registers its claims.
+The paper and the notation are in _adagrad_paper.py. Importing a part registers its claims, so the order here is the report's.
 """
 
-from theorysim.paper_checks import (  # noqa: F401
-    _adagrad_baselines,
-    _adagrad_convex,
-    _adagrad_data,
-    _adagrad_dimension,
-    _adagrad_geometry,
-    _adagrad_iteration,
-    _adagrad_nonconvex,
-    _adagrad_rates,
-)  # isort: skip
+# isort: off
+from theorysim.paper_checks import _adagrad_dimension  # noqa: F401
+from theorysim.paper_checks import _adagrad_convex  # noqa: F401
+from theorysim.paper_checks import _adagrad_rates  # noqa: F401
+from theorysim.paper_checks import _adagrad_geometry  # noqa: F401
+from theorysim.paper_checks import _adagrad_baselines  # noqa: F401
+from theorysim.paper_checks import _adagrad_nonconvex  # noqa: F401
+from theorysim.paper_checks import _adagrad_iteration  # noqa: F401
+from theorysim.paper_checks import _adagrad_data  # noqa: F401
 from theorysim.paper_checks._adagrad_paper import PAPER
 
 __all__ = ["PAPER"]

@@ -77,6 +77,11 @@ def test_new_files_meet_the_contracts_and_the_rules(checkout: Path) -> None:
     assert int(re.search(r"(\d+) passed", text).group(1)) > 20  # type: ignore[union-attr]
 
 
+def test_what_is_linked_is_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert links and not [link for link in links if "//" not in link and not (ROOT / link).is_file()]
+
+
 def test_the_two_commands_need_nothing_but_python() -> None:
     check, tests = COMMANDS[:2]
     assert check.startswith("python3 -m venv .venv && ") and check.endswith("theorysim check adagrad_anisotropic")

@@ -14,7 +14,16 @@ import numpy as np
 
 from theorysim.model import TheorysimError
 
-_GREEK = {"eta": r"\eta", "eps": r"\varepsilon", "sigma": r"\sigma", "lambda": r"\lambda", "kappa": r"\kappa", "Delta": r"\Delta"}
+_GREEK = {
+    "eta": r"\eta",
+    "eps": r"\varepsilon",
+    "sigma": r"\sigma",
+    "lambda": r"\lambda",
+    "kappa": r"\kappa",
+    "gamma": r"\gamma",
+    "delta": r"\delta",
+    "Delta": r"\Delta",
+}
 _MARKS = {"inf": r"\infty", "max": r"\max", "min": r"\min"}
 
 

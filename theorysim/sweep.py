@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 _FIRST_LOOK = 16  # the first horizon at which a search for the best value looks whether it may stop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """An outcome of one algorithm on one problem over a grid.
 
@@ -64,7 +64,8 @@ class Sweep:
         return table.assign(outcome=np.where(found, mean, np.nan), at_grid_end=self._at_end(chosen).ravel() & found)
 
     def exponent(self, over: str, claim: float | None = None, within: float = 0.1, **options: Any) -> Finding:
-        """Judge how the outcome grows with ``over``: ``ts.exponent``, to which further ``options`` are passed on.
+        """Judge how the outcome grows with ``over``: ``ts.exponent``, to which further ``options`` are passed on. To decide,
+        it wants seven values over a factor of 100.
 
         One finding per combination of the remaining names, together. Without ``claim=`` or ``law=`` the exponent is measured
         and not judged: UNDECIDED. Raises TheorysimError where ``over`` was not swept or is no positive number.

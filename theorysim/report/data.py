@@ -161,16 +161,26 @@ def everything(finding: Data) -> Iterator[Data]:
         yield from everything(part)
 
 
-def shown(finding: Data, kind: str) -> list[tuple[Data, Data]]:
-    """All ``panels`` or ``tables`` of a finding and its parts, each with its owner; what is repeated, once."""
-    found = [(owner, item) for owner in everything(finding) for item in owner[kind]]
+def tables(finding: Data) -> list[tuple[Data, Data]]:
+    """All tables of a finding and its parts, each with its owner; what is repeated, once."""
+    return _once([(owner, table) for owner in everything(finding) for table in owner["tables"]])
+
+
+def panels(finding: Data) -> list[tuple[Data, Data]]:
+    """The panels a finding chose to show or, where it chose none, those of its parts, each with its owner."""
+    if finding["panels"]:
+        return _once([(finding, panel) for panel in finding["panels"]])
+    return _once([pair for part in finding["parts"] for pair in panels(part)])
+
+
+def _once(found: list[tuple[Data, Data]]) -> list[tuple[Data, Data]]:
     return [pair for place, pair in enumerate(found) if pair[1] not in [item for _, item in found[:place]]]
 
 
 def drawings(claim: Data) -> list[Drawing]:
-    """All figures of a claim: its own, then those of its controls, named ``<claim>-1``, ``<claim>-2``, ..."""
-    roots = [(None, claim["finding"]), *((index, control["finding"]) for index, control in enumerate(claim["controls"]))]
-    found = [(control, item, panel) for control, root in roots for item, panel in shown(root, "panels")]
+    """The figures of a claim and of the controls that did not do their duty, named ``<claim>-1``, ``<claim>-2``, ..."""
+    odd = [(index, control["finding"]) for index, control in enumerate(claim["controls"]) if not control["as_it_must"]]
+    found = [(index, item, panel) for index, root in [(None, claim["finding"]), *odd] for item, panel in panels(root)]
     stem = re.sub(r"[^\w.-]+", "-", claim["name"]).strip(".-") or "claim"
     return [Drawing(f"{stem}-{n}", item["label"], panel_of(panel), control) for n, (control, item, panel) in enumerate(found, 1)]
 

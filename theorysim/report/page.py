@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from theorysim.model import Verdict
-from theorysim.report.data import Data, count, drawings, everything, leaves, shown
+from theorysim.report.data import Data, count, drawings, everything, leaves, tables
 from theorysim.report.mathml import display, formula, prose
 from theorysim.report.numbers import allowed, distance, headline, is_limit, tightest_first, typeset
 
@@ -73,7 +73,7 @@ def _view(index: int, claim: Data, figures: Mapping[str, str]) -> Data:
         "best": _line(*best) if best else None,
         "figures": own[:SHOWN_FIGURES],
         "more_figures": own[SHOWN_FIGURES:],
-        "tables": [_columns(table) for _, table in shown(claim["finding"], "tables")],
+        "tables": [_columns(table) for _, table in tables(claim["finding"])],
         "top": ranked[: max(5, min(open_leaves, SHOWN_PARTS))] if len(ranked) > SHOWN_PARTS else [],
         "parts": [_line(path, leaf) for path, leaf in leaves(claim["finding"])],
         "noted": [line for line in ranked if line["details"]] if claim["finding"]["parts"] else [],
