@@ -20,7 +20,6 @@ every_case = pytest.mark.parametrize(("name", "params", "loop"), CASES, ids=[f"{
 every_algorithm = pytest.mark.parametrize(("name", "params", "_"), ALL, ids=[f"{i}-{case[0]}" for i, case in enumerate(ALL)])
 
 
-
 @every_case
 def test_equals_a_plain_loop(name, params, loop):
     mine, expected = iterates(DENSE, algorithm(name, **params)), by_loop(name, params, loop)

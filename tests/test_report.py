@@ -60,19 +60,22 @@ def test_the_report_written_again_from_its_data_is_the_same(folder: Path, tmp_pa
 def test_panels_survive_the_way_through_json(report: PaperReport) -> None:
     data = json.loads(json.dumps(report_data(report)))
     found = [drawing.panel for drawing in drawings(data["claims"][0])]
-    parts = [*report.claims[0].finding.parts, report.claims[0].controls[0].finding]
-    assert found == [part.panels[0] for part in parts]
-    assert [drawing.control for drawing in drawings(data["claims"][0])] == [None, None, 0]
+    assert found == [part.panels[0] for part in report.claims[0].finding.parts]
 
 
-def test_what_a_whole_repeats_from_its_parts_is_shown_once() -> None:
+def test_a_finding_that_chose_panels_shows_those_alone_and_each_once() -> None:
     claim = dimension_claim()
-    repeated = replace(claim.finding, panels=claim.finding.parts[1].panels)
-    again = replace(claim, finding=repeated, controls=())
-    assert [drawing.panel.title for drawing in drawings(data_of(again))] == [
-        "steps to accuracy 1e-3, AdaGrad",
-        "steps to accuracy 1e-3, GD",
-    ]
+    chosen = claim.finding.parts[1].panels
+    again = replace(claim, finding=replace(claim.finding, panels=chosen * 2), controls=())
+    assert [drawing.panel.title for drawing in drawings(data_of(again))] == ["steps to accuracy 1e-3, AdaGrad"]
+
+
+def test_a_control_is_drawn_only_where_it_failed_its_duty() -> None:
+    claim = dimension_claim()
+    control = claim.controls[0]
+    failed = replace(control, control=replace(control.control, fires=not control.control.fires))
+    assert [drawing.control for drawing in drawings(data_of(claim))] == [None, None]
+    assert [drawing.control for drawing in drawings(data_of(replace(claim, controls=(failed,))))] == [None, None, 0]
 
 
 def test_every_panel_has_a_vector_a_picture_and_its_numbers(report: PaperReport, folder: Path) -> None:

@@ -109,7 +109,8 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     The products of a run are small: threads that wait for each other cost more than they bring, a hundredfold on a busy
     machine, and the order of summation would depend on their number.
     """
-    return threadpool_limits(1, user_api="blas")
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def namespace(*arrays: Array) -> Any:

@@ -73,7 +73,7 @@ def _parse(text: str) -> tuple[Any, tuple[str, ...]]:
         nodes = list(ast.walk(ast.parse(text, mode="eval")))
         if not all(isinstance(node, allowed) for node in nodes):
             raise ValueError("only arithmetic and " + ", ".join(functions))
-        if any(isinstance(node, ast.Constant) and not isinstance(node.value, int | float) for node in nodes):
+        if any(isinstance(node, ast.Constant) and type(node.value) not in (int, float) for node in nodes):
             raise ValueError("only numbers")
         names = tuple(sorted({node.id for node in nodes if isinstance(node, ast.Name)} - set(functions)))
         expression = sympy.sympify(text, locals=functions | {name: sympy.Symbol(name, positive=True) for name in names})

@@ -92,7 +92,7 @@ def _about(registry: Registry, name: str) -> str:
     try:
         thing = registry.get(name)
     except Exception as error:  # one broken plug-in must not hide the rest
-        return f"(cannot be loaded: {type(error).__name__}: {error})"
+        return f"({error})"
     return f"{thing.paper.title} ({thing.paper.year})" if isinstance(thing, PaperCheck) else first_line(thing.__doc__)
 
 

@@ -176,7 +176,7 @@ def _pack(trace: Trace) -> bytes:
 
 def _unpack(cell: Cell, payload: bytes) -> Trace:
     groups: dict[str, dict[str, Any]] = {"values": {}, "oracle_calls": {}, "parameters": {}, "constants": {}}
-    single: dict[str, Any] = {}
+    fields: dict[str, Any] = {**groups}
     with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
         for key in archive.files:
             group, _, name = key.partition("/")
@@ -184,6 +184,5 @@ def _unpack(cell: Cell, payload: bytes) -> Trace:
             if name:
                 groups[group][name] = value.item() if group == "constants" and value.ndim == 0 else value
             else:
-                single[key] = value
-    environment = str(single.pop("environment"))
-    return Trace(cell=cell, environment=environment, **single, **groups)
+                fields[key] = value
+    return Trace(cell=cell, **{**fields, "environment": str(fields["environment"])})
