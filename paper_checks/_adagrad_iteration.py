@@ -106,4 +106,7 @@ def rescaling_invariance(lab: Lab, method: str = "adagrad", eps: float = 0.0, to
         )
         for spectrum in (plain, factors * plain)
     )
-    return invariance(one, other, measures=coordinates, tolerance=tolerance, label="largest coordinate difference over 100 steps")
+    same = invariance(one, other, measures=coordinates, tolerance=tolerance, label="largest coordinate difference over 100 steps")
+    travelled = float(np.max([np.abs(one[name] - one[name][:, :1]) for name in coordinates]))
+    moves = band(travelled, low=0.1, label="largest distance travelled in a coordinate (standing still is invariant too)")
+    return together(same, moves, label="rescaling invariance", panels=same.panels)
