@@ -20,7 +20,7 @@ from theorysim.noise import Draws
 from theorysim.trace import OK, Trace, varying
 from theorysim.validation import non_negative, one_of, positive, positive_integer
 
-_CPU_ELEMENTS = 2**16  # half a megabyte an array: large enough to hide the call overhead, small enough for the cache
+_CPU_ELEMENTS = 2**17  # a megabyte an array: large enough to hide the call overhead, small enough for the cache
 _ARRAYS_AT_ONCE = 24  # arrays of the iterate's size that a step and its measures hold, generously
 _STOP_LOOK = 16  # how often `until` is looked at: each look waits for the device
 
