@@ -28,9 +28,10 @@ _BOUNDS = {
     "full-matrix AdaGrad, regret": "(D**2/(2*eta) + eta)*R + eps*D**2/(2*eta)",
 }
 _STATEMENT = (
-    r"\text{GD: }\frac{\lambda D_{2,0}^2}{2T};\quad\text{SGD: }\frac{2\lambda D_{2,0}^2}T+\frac{2\|\sigma\|_2D_{2,0}}{\sqrt{MT}};"
-    r"\text{AdaGrad-Norm: }\frac{4\lambda D_2^2}T+\frac{2\sqrt2\|\sigma\|_2D_2}{\sqrt{MT}};\quad"
-    r"\text{full matrix: }\frac{4\,\mathrm{tr}(H)D_2^2}T"
+    r"\begin{array}{l}\text{GD: }\frac{\lambda D_{2,0}^2}{2T},\quad"
+    r"\text{SGD: }\frac{2\lambda D_{2,0}^2}T+\frac{2\|\sigma\|_2D_{2,0}}{\sqrt{MT}},\\"
+    r"\text{AdaGrad-Norm: }\frac{4\lambda D_2^2}T+\frac{2\sqrt2\|\sigma\|_2D_2}{\sqrt{MT}},\quad"
+    r"\text{full matrix: }\frac{4\,\mathrm{tr}(H)D_2^2}T\end{array}"
 )
 
 

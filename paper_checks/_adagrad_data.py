@@ -45,6 +45,7 @@ def assumptions_hold(lab: Lab, unrotated: bool = False) -> Finding:
         problem("anisotropic_quadratic", dim=64, decay=2.0, rotation="hadamard", start="power", start_decay=0.6, normalize="2"),
         problem("separable_nonconvex", dim=50, noise=0.1, noise_law="spectrum", start="uniform", low=0.0, high=3.0),
         problem("cosh_sum", dim=50, start="ones", distance=3.0),
+        *map(_regression, _DATA),
     ]
     return together(*lab.map(lambda spec: certificate(lab.build(spec), label=str(spec)), instances), label="assumptions")
 

@@ -27,7 +27,8 @@ from theorysim.registry import algorithm, claim, problem
     assumptions="L_j = j^-a with a in {2, 3}, start at distance 1 in every coordinate, eta = 1, d = 20000.",
     controls=[
         Control(
-            {"dim": 100, "exponents": (2.0,), "horizons": (1000, 30_000, 100_000)}, "for T > d^a convergence is linear, not a power law"
+            {"dim": 100, "exponents": (2.0,), "horizons": (1000, 30_000, 100_000)},
+            "for T > d^a convergence is linear",
         ),
         Control({"shift": 1}, "counting one step too many misses the exact sum"),
     ],

@@ -54,7 +54,7 @@ def _per_row(value: Any, problem: Problem, draws: Draws) -> Any:
     else:
         values = _evaluated(value, problem)
         if values is None or np.ndim(values) == 0:
-            return values
+            return float(values) if isinstance(values, np.generic) else values
     return draws.backend.asarray(np.reshape(np.asarray(values, dtype=float), (-1,) + (1,) * len(problem.shape)))
 
 

@@ -16,7 +16,9 @@ class State(NamedTuple):
 
 @register_algorithm
 def adagrad(lr: PerRow = "D_inf_0/sqrt(2)", eps: PerRow = 0.0, v0: PerRow = 0.0, box: PerRow = None) -> Algorithm:
-    """v_t = v_{t-1} + g_t^2,  w_{t+1} = clip(w_t - lr g_t / (sqrt(v_t) + eps)); 0/0 counts as 0.
+    """AdaGrad with one accumulator per coordinate.
+
+    v_t = v_{t-1} + g_t^2,  w_{t+1} = clip(w_t - lr g_t / (sqrt(v_t) + eps)); 0/0 counts as 0.
 
     ``lr``: eta, in units of w. ``eps``: outside the root, in units of the gradient. ``v0``: the accumulator before the first
     step. ``box``: half-width of the box around 0 onto which iterates are projected (in the norm of the preconditioner this is

@@ -23,7 +23,9 @@ class State(NamedTuple):
 
 @register_algorithm
 def average(of: Algorithm) -> Algorithm:
-    """Runs ``of`` unchanged and puts out wbar_t = (1/t) sum_{s<=t} w_s: w_1 included, w_{t+1} not; w_1 at t = 0.
+    """The average iterate of another algorithm.
+
+    Runs ``of`` unchanged and puts out wbar_t = (1/t) sum_{s<=t} w_s: w_1 included, w_{t+1} not; w_1 at t = 0.
 
     Averaged are the iterates (``state.x`` before each step), whatever ``of`` itself puts out.
     ``algorithm("average", of=algorithm("adagrad", lr=[0.1, 0.2]))`` keeps the variants of the inner algorithm.

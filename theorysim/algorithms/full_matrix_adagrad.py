@@ -20,7 +20,9 @@ class State(NamedTuple):
 
 @register_algorithm
 def full_matrix_adagrad(lr: PerRow = "D_2_0/sqrt(2)", eps: PerRow = 0.0) -> Algorithm:
-    """G_t = G_{t-1} + g_t g_t',  w_{t+1} = w_t - lr (G_t^{1/2} + eps I)^+ g_t, with G_0 = 0.
+    """AdaGrad with the full matrix of gradient products, for small dimensions.
+
+    G_t = G_{t-1} + g_t g_t',  w_{t+1} = w_t - lr (G_t^{1/2} + eps I)^+ g_t, with G_0 = 0.
 
     ``lr``: eta, in units of w. ``eps``: in units of the gradient. The pseudo-inverse is exact in theory, as g_t lies in the range
     of G_t; in numbers, a direction whose eigenvalue of G_t is at most 1e-13 of the largest counts as null and is left out, also

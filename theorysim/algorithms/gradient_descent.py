@@ -16,7 +16,9 @@ class State(NamedTuple):
 
 @register_algorithm
 def gradient_descent(lr: PerRow = "1/lambda_max", schedule: str = "constant") -> Algorithm:
-    """w_{t+1} = w_t - lr s(t) grad f(w_t), with the exact gradient even where the problem is noisy.
+    """Gradient descent, with the exact gradient even where the problem is noisy.
+
+    w_{t+1} = w_t - lr s(t) grad f(w_t).
 
     ``lr``: eta, in units of w over gradient. ``schedule``: the factor s(t) of step t = 1, 2, ..., by name (schedules.py).
     Raises TheorysimError for an unknown schedule. [Cauchy 1847]

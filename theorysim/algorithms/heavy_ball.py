@@ -18,7 +18,9 @@ def heavy_ball(
     lr: PerRow = "4/(sqrt(lambda_max) + sqrt(lambda_min))**2",
     momentum: PerRow = "((sqrt(lambda_max) - sqrt(lambda_min))/(sqrt(lambda_max) + sqrt(lambda_min)))**2",
 ) -> Algorithm:
-    """w_{t+1} = w_t - lr g_t + momentum (w_t - w_{t-1}), with w_0 = w_1.
+    """Polyak's heavy ball on stochastic gradients.
+
+    w_{t+1} = w_t - lr g_t + momentum (w_t - w_{t-1}), with w_0 = w_1.
 
     ``lr``: eta, in units of w over gradient. ``momentum``: without unit. The defaults are the optimal pair for a quadratic with
     spectrum in [lambda_min, lambda_max]. [Polyak 1964, recalled]

@@ -16,7 +16,9 @@ class State(NamedTuple):
 
 @register_algorithm
 def nesterov(lr: PerRow = "1/lambda_max", momentum: PerRow = None) -> Algorithm:
-    """y_t = w_t + m_t (w_t - w_{t-1}),  w_{t+1} = y_t - lr g(y_t), with w_0 = w_1 and the gradient taken at y_t.
+    """Nesterov's accelerated gradient method on stochastic gradients.
+
+    y_t = w_t + m_t (w_t - w_{t-1}),  w_{t+1} = y_t - lr g(y_t), with w_0 = w_1 and the gradient taken at y_t.
 
     ``lr``: eta, in units of w over gradient. ``momentum``: m_t, the same for all t, for example
     ``"(sqrt(lambda_max) - sqrt(lambda_min))/(sqrt(lambda_max) + sqrt(lambda_min))"`` in the strongly convex case; None is the

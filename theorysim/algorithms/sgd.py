@@ -16,7 +16,9 @@ class State(NamedTuple):
 
 @register_algorithm
 def sgd(lr: PerRow, schedule: str = "constant") -> Algorithm:
-    """w_{t+1} = w_t - lr s(t) g_t, with g_t a stochastic gradient at w_t.
+    """Stochastic gradient descent.
+
+    w_{t+1} = w_t - lr s(t) g_t, with g_t a stochastic gradient at w_t.
 
     ``lr``: eta, in units of w over gradient; no default, because the step of the theory,
     min(1/(2 lambda_max), D_2_0 sqrt(M) / (sigma_2norm sqrt(T))), needs the horizon T: write it with T as a number,
