@@ -13,17 +13,40 @@ from theorysim.model import Array
 LANES = 16  # coordinates that stand side by side before the next word of a Philox block begins (see noise.py)
 
 # Coefficients of z**0 ... z**6, from interpolation at Chebyshev nodes in 60-digit arithmetic; relative error below 2.3e-16.
-LOG = (-4.000000000000001, -1.3333333333310584, -0.8000000012348323, -0.5714283204221534,
-       -0.4444686909503581, -0.3624386886243043, -0.33675319941360976)  # -4 artanh(s)/s, z = s**2, |s| < 0.1716
-SIN = (1.5707963267948966, -0.6459640975062443, 0.07969262624604301, -0.004681754132340976,
-       0.0001604411507421909, -3.59864335298231e-06, 5.633933781537854e-08)  # sin(pi t/2)/t, z = t**2, |t| < 1/2
-COS = (1.0, -1.2337005501361513, 0.25366950789986475, -0.02086348073494657,
-       0.000919259950041661, -2.520013526428479e-05, 4.6552961874867623e-07)  # cos(pi t/2), z = t**2, |t| < 1/2
+LOG = (
+    -4.000000000000001,
+    -1.3333333333310584,
+    -0.8000000012348323,
+    -0.5714283204221534,
+    -0.4444686909503581,
+    -0.3624386886243043,
+    -0.33675319941360976,
+)  # -4 artanh(s)/s, z = s**2, |s| < 0.1716
+SIN = (
+    1.5707963267948966,
+    -0.6459640975062443,
+    0.07969262624604301,
+    -0.004681754132340976,
+    0.0001604411507421909,
+    -3.59864335298231e-06,
+    5.633933781537854e-08,
+)  # sin(pi t/2)/t, z = t**2, |t| < 1/2
+COS = (
+    1.0,
+    -1.2337005501361513,
+    0.25366950789986475,
+    -0.02086348073494657,
+    0.000919259950041661,
+    -2.520013526428479e-05,
+    4.6552961874867623e-07,
+)  # cos(pi t/2), z = t**2, |t| < 1/2
 
 _HEADER = f"#define LANES {LANES}\n" + "".join(
     f"#define {name} {', '.join(map(repr, values))}\n" for name, values in (("LOG", LOG), ("SIN", SIN), ("COS", COS))
 )
-SOURCE = _HEADER + r"""
+SOURCE = (
+    _HEADER
+    + r"""
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
@@ -94,6 +117,7 @@ extern "C" __global__ void fill(double* values, const u32* runs, long long rows,
         if (first + lane * LANES < size) values[row * size + first + lane * LANES] = v[lane];
 }
 """
+)
 _THREADS = 256
 
 
