@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from dataclasses import replace
@@ -17,7 +18,7 @@ from theorysim.lab import Lab
 from theorysim.model import Cell, TheorysimError
 from theorysim.registry import PROBLEMS, algorithm, problem
 from theorysim.run import run_cell
-from theorysim.store import Store, cell_key, default_folder
+from theorysim.store import Store, _source_of_module, cell_key, default_folder
 from theorysim.trace import Trace
 
 CELL = Cell(
@@ -101,6 +102,41 @@ def test_factories_without_a_source_are_not_kept(tmp_path: Path, monkeypatch: py
     store = Store(tmp_path)
     store.save(run_cell(cell, CPU), "cpu")
     assert store.usage() == (0, 0) and store.load(cell, "cpu") is None
+
+
+def test_an_edit_of_what_a_factory_imports_makes_its_cells_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "simtest_keys"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "helper.py").write_text("DIM = 3\n")
+    (package / "unrelated.py").write_text("")
+    (package / "keyed.py").write_text(
+        "from .helper import DIM\nfrom theorysim.registry import PROBLEMS\n"
+        "def keyed(draws, dim=DIM):\n    return PROBLEMS.get('anisotropic_quadratic')(draws, dim=dim)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(PROBLEMS._found, "keyed", importlib.import_module("simtest_keys.keyed").keyed)
+    cell = replace(CELL, problem=problem("keyed"))
+
+    def key() -> str | None:
+        _source_of_module.cache_clear()
+        return cell_key(cell, "cpu")
+
+    first = key()
+    assert first is not None and key() == first
+    (package / "unrelated.py").write_text("OTHER = 1\n")
+    assert key() == first
+    (package / "helper.py").write_text("DIM = 4\n")
+    assert key() not in (first, None)
+
+
+def test_the_content_of_a_data_file_is_part_of_the_key(tmp_path: Path) -> None:
+    data = tmp_path / "data.svm"
+    data.write_text("1 1:0.5\n-1 1:0.25\n")
+    cell = replace(CELL, problem=problem("logistic_regression", data=str(data), ridge=0.1))
+    first = cell_key(cell, "cpu")
+    data.write_text("1 1:0.5\n-1 1:0.75\n")
+    assert cell_key(cell, "cpu") != first
 
 
 def test_usage_and_clear(tmp_path: Path) -> None:

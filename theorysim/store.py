@@ -1,19 +1,21 @@
 """Results on disk: one file a cell, written whole or not at all, checked when read.
 
 A file is a magic number, the SHA-256 of what follows, and an npz archive. Its name is a hash of everything the result
-depends on: the cell, the device, and the source text of the engine and of the two factories. A file that does not check
-is treated as absent, so a damaged cell is computed again.
+depends on: the cell, the device, the data files it names, and the source text of the engine, of the two factories and of
+what they import. A file that does not check is treated as absent, so a damaged cell is computed again.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
-import inspect
+import importlib.util
 import io
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +131,49 @@ def _files(spec: Spec) -> list[Path]:
 
 def _source(spec: Spec) -> str | None:
     factory = (PROBLEMS if spec.kind == "problem" else ALGORITHMS).get(spec.name)
-    try:
-        return _digest(Path(inspect.getsourcefile(factory) or "").read_bytes())
-    except (OSError, TypeError):
+    return _source_of_module(str(factory.__module__))
+
+
+@functools.cache
+def _source_of_module(name: str) -> str | None:
+    """The source text of a factory's module and of all modules of its package that it imports, directly or not.
+
+    The engine's own modules are left to ``_engine``. None for what was typed at a prompt or stands in a script: it is likely
+    to change under the same name.
+    """
+    if name == "__main__":
         return None
+    found: dict[str, bytes] = {}
+    wanted = [name]
+    while wanted:
+        each = wanted.pop()
+        path = _file(each)
+        if each not in found and path is not None and path.parent != Path(__file__).parent:
+            found[each] = path.read_bytes()
+            package = each if path.name == "__init__.py" else each.rpartition(".")[0]
+            wanted += [used for used in _imports(package, found[each]) if used.split(".")[0] == name.split(".")[0]]
+    return _digest(b"".join(found[each] for each in sorted(found))) if found else None
+
+
+def _file(module: str) -> Path | None:
+    """The source file of a module, found without importing it; None for what is no module, or has no source."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") and os.path.isfile(spec.origin) else None
+
+
+def _imports(package: str, source: bytes) -> Iterator[str]:
+    """Names that may be modules, of everything that a module in ``package`` imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            written = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(written, package) if node.level else written
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 @functools.cache
