@@ -238,6 +238,6 @@ def _facts() -> dict[str, str]:
     lacking = gpu_problem()
     facts["cpu"] = f"{os.cpu_count()} cores, {CPU.describe()}"
     facts["gpu"] = lacking or select("gpu").describe()
-    facts["precision"] = "float64; results of CPU and GPU agree to rounding"
+    facts["precision"] = "float64; the random numbers are defined alike for CPU and GPU"
     facts["cache"] = str(default_folder())
     return facts
