@@ -81,7 +81,9 @@ def nonconvex_noise(lab: Lab, shrink: bool = True, fault: str | None = None, noi
     settings = {"lr": "sqrt(2*Delta_0/L_1norm)", "v0": _DELTA**2}
     method = algorithm("adagrad", **settings) if fault is None else algorithm("faulty_adagrad", fault=fault, **settings)
     traces = lab.run_all(
-        Cell(_noisy(m if shrink else 1, noise), method, max(horizons), lab.runs(10), measures, horizons) for m in batches
+        Cell(_noisy(m if shrink else 1, noise), method, max(recorded), lab.runs(10), measures, recorded)
+        for m in batches
+        for recorded in [horizons if m == 1 else horizons[: horizons.index(800) + 1]]
     )
     in_time, law = _mean_and_bound(traces[0], 1, noise)
     curves = [_mean_and_bound(trace, m, noise) for trace, m in zip(traces, batches, strict=True)]
