@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -121,13 +122,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, report: PaperR
             save_report(report, place)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="whoever may write everywhere cannot be refused")
-def test_a_folder_without_permission_is_found_before_anything_is_computed(tmp_path: Path) -> None:
-    (tmp_path / "figures").mkdir()
-    tmp_path.chmod(0o500)
-    with pytest.raises(TheorysimError, match="cannot be written"):
+def test_a_folder_without_permission_is_found_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    with pytest.raises(TheorysimError, match=r"cannot be written \(Permission denied\)"):
         prepare_folder(tmp_path)
-    tmp_path.chmod(0o700)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,5 @@ def varying(spec: Spec) -> dict[str, tuple[Any, ...]]:
         found |= varying(value) if isinstance(value, Spec) else {key: value} if isinstance(value, tuple) else {}
     lengths = {key: len(value) for key, value in found.items()}
     if len(set(lengths.values())) > 1:
-        raise TheorysimError(
-            f"{spec.name}: lists of different lengths {lengths}; give one value per variant to each (or ts.grid(...))"
-        )
+        raise TheorysimError(f"{spec.name}: lists of different lengths {lengths}; give one value per variant to each")
     return found
