@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -34,6 +35,17 @@ def test_light_claims_are_consistent_and_their_controls_do_their_duty(seed: int)
     assert {claim.claim.name: str(claim.verdict) for claim in report.claims} == dict.fromkeys(LIGHT, "CONSISTENT")
     assert report.controls_as_they_must
     assert report.exit_code == 0
+
+
+def test_the_chunk_size_changes_no_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    claims = ["batch_size", "nonconvex_theorem", "sparse_error_loses"]
+    whole = ts.check(PAPER, claims, seed=2)
+    monkeypatch.setenv("THEORYSIM_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys.modules["theorysim.run"], "_CPU_ELEMENTS", 500)
+    pieces = ts.check(PAPER, claims, seed=2)
+    for one, other in zip(whole.claims, pieces.claims, strict=True):
+        assert one.finding == other.finding
+        assert [control.finding for control in one.controls] == [control.finding for control in other.controls]
 
 
 def test_every_claim_has_a_statement_a_source_with_its_mark_and_a_control_that_must_fail() -> None:
