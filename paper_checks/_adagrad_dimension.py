@@ -36,7 +36,7 @@ _START = {"start": "uniform", "low": 0.5, "high": 1.0}
 _F1 = [Family(f"power law a={a}", {"decay": a, **_START}, 0.1, (300, 1000, 3000, 10_000), a) for a in (0.5, 0.75)]
 _F2 = Family("head and bulk", {"spectrum": "head_bulk", **_START}, 1e-3, (300, 1000, 3000), 1.0)
 _FAMILIES = [*_F1, _F2]
-_MANY_DIMS = tuple(round(float(d)) for d in np.geomspace(100, 10_000, 9))
+_HEAD, _BULKS = 8, tuple(round(float(size)) for size in np.geomspace(100, 10_000, 9))
 
 _GD = algorithm("gradient_descent", lr="1/lambda_max")
 _GRID = half_octaves("D_inf_0", -3, 3)
@@ -96,7 +96,8 @@ def gradient_descent_pays_for_dimension(lab: Lab, method: Spec = _GD) -> Finding
                 quantity="steps",
             )
         )
-    parts.append(_rate(lab, method, 1.0))
+    if lab.level == "full":  # 8 seeds of 9000 steps in dimension 10000: one seed alone leaves the drift open now and then
+        parts.append(_rate(lab, method, 1.0))
     return together(*parts, label="steps of gradient descent", panels=parts[-1].panels)
 
 
@@ -161,11 +162,13 @@ def rotation_brings_dimension_back(lab: Lab, rotation: str | None = "random") ->
 
 
 def _rate(lab: Lab, method: Spec, claimed: float) -> Finding:
-    """The verdict rule over two decades of d. A run is deterministic: one is exact, several seeds vary spectrum and start."""
-    runs = lab.runs(lab.pick(quick=1, full=8))
-    steps = _fastest(_F2, _traces(lab, _F2, method, _MANY_DIMS, runs, cap=12_000))
-    label = f"head and bulk, d = 100..10000, {runs} run{'s' if runs > 1 else ''}"
-    return exponent(_MANY_DIMS, steps, claim=claimed, exact=runs == 1, label=label, variable="d", quantity="steps")
+    """The verdict rule over two decades of the bulk's size d - 8; a run is deterministic, a seed is a spectrum and a start.
+
+    In d itself the 8 coordinates of the head would bend the line: d/(d - 8) is the local slope of d - 8.
+    """
+    dims = tuple(_HEAD + size for size in _BULKS)
+    steps = _fastest(_F2, _traces(lab, _F2, method, dims, lab.runs(8), cap=12_000))
+    return exponent(_BULKS, steps, claim=claimed, label="head and bulk, d = 108..10008", variable="d - 8", quantity="steps")
 
 
 def _slope_of_rotated(lab: Lab, method: Spec, low: float, high: float, rotation: str | None = "random") -> Finding:
