@@ -7,12 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from theorysim.analyses.exponent import LOG_LARGEST, divergence, mean_series
-from theorysim.model import Finding, Panel, Series, TheorysimError, Verdict
+from theorysim.model import MIN_SEEDS, Finding, Panel, Series, TheorysimError, Verdict
 from theorysim.registry import register_analysis
 from theorysim.statistics import (
     LEVEL_CONSISTENT,
     LEVEL_VIOLATED,
-    MIN_SEEDS,
     TOLERANCE,
     Floats,
     Sample,

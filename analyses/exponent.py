@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from theorysim.model import Finding, Panel, Series, TheorysimError, Verdict
+from theorysim.model import MIN_SEEDS, Finding, Panel, Series, TheorysimError, Verdict
 from theorysim.registry import register_analysis
 from theorysim.statistics import (
     LEVEL_CONSISTENT,
-    MIN_SEEDS,
     NAMES,
     Fit,
     Floats,

@@ -123,7 +123,7 @@ def _sgd(lab: Lab, factor: float) -> Finding:
             c, distance = trace.constants, float(trace.constant("D_2_0")[0])
             bound = 2 * c["lambda_max"] * distance**2 / horizon + 2 * c["sigma_2norm"] * distance / sqrt(batch * horizon)
             ratios.append(_upper_mean(trace["gap"][:, -1]) / (factor * bound))
-    return band(max(ratios), high=1.0, label="SGD, E f(wbar), mean + 3 se", predicted=1.0)
+    return band(ratios, high=1.0, label="SGD, E f(wbar), mean + 3 se", predicted=1.0)
 
 
 def _norm_in_a_box(lab: Lab, factor: float) -> Finding:
@@ -147,7 +147,7 @@ def _norm_in_a_box(lab: Lab, factor: float) -> Finding:
         c = trace.constants
         bound = 4 * c["lambda_max"] * diameter**2 / horizon + 2 * sqrt(2) * c["sigma_2norm"] * diameter / sqrt(batch * horizon)
         ratios.append(_upper_mean(trace["gap"][:, -1]) / (factor * bound))
-    return band(max(ratios), high=1.0, label="AdaGrad-Norm, E f(wbar) in a box, mean + 3 se", predicted=1.0)
+    return band(ratios, high=1.0, label="AdaGrad-Norm, E f(wbar) in a box, mean + 3 se", predicted=1.0)
 
 
 def _nonconvex(lab: Lab, factor: float) -> Finding:
@@ -157,7 +157,7 @@ def _nonconvex(lab: Lab, factor: float) -> Finding:
     c, steps = trace.constants, trace.steps.astype(float)
     bound = 2 * float(trace.constant("Delta_0")[0]) * c["lambda_max"] / steps + c["sigma_2norm"] ** 2
     ratio = np.array([_upper_mean(column) for column in trace["mean_squared_gradient"].T]) / (factor * bound)
-    return band(float(ratio.max()), high=1.0, label="SGD, nonconvex, mean squared gradient, mean + 3 se", predicted=1.0)
+    return band(ratio, high=1.0, label="SGD, nonconvex, mean squared gradient, mean + 3 se", predicted=1.0)
 
 
 def _upper_mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

@@ -169,9 +169,9 @@ def batch_size(lab: Lab, shrink: bool = True) -> Finding:
     knee = constants["sigma_1norm"] ** 2 * _T_BATCH / (2 * constants["L_1norm"] ** 2 * _D_BATCH**2)
     rows = tuple(zip(batches, mean.tolist(), bound.tolist(), (mean / bound).tolist(), strict=True))
     parts = [
-        band(float(((mean + 3 * error) / bound).max()), high=1.0, label="(mean + 3 se) / bound, worst M"),
+        band((mean + 3 * error) / bound, high=1.0, label="(mean + 3 se) / bound, worst M"),
         bound_in_expectation(np.array(batches, float), errors, bound, label="bound in expectation", variable="M"),
-        band(float(excess.max()), high=0.0, label="rise of the mean error from one M to the next, less 3 se"),
+        band(excess, high=0.0, label="rise of the mean error from one M to the next, less 3 se"),
         slope(
             [batches[i] for i in small],
             mean[small],

@@ -116,6 +116,6 @@ def dense_error_wins(lab: Lab, kind: str = "dense") -> Finding:
     """With a dense error and concentrated noise AdaGrad's error does not grow with d."""
     traces, errors = _errors(lab, kind, "adagrad")
     first = slope(_DIMS, errors.mean(axis=0), low=-0.1, high=0.1, label="AdaGrad: exponent of d", predicted=0.0, variable="d")
-    left = max(float((trace["gap"][:, -1] / trace["gap"][:, 0]).mean()) for trace in traces)
+    left = [(trace["gap"][:, -1] / trace["gap"][:, 0]).mean() for trace in traces]
     moves = band(left, high=0.99, label="share of the initial error that is left, worst d")
     return together(first, _below_bound(traces, errors), moves, label="win", panels=first.panels, tables=(_table(lab, kind),))

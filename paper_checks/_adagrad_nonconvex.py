@@ -100,9 +100,7 @@ def nonconvex_noise(lab: Lab, shrink: bool = True, fault: str | None = None, noi
             variable="M",
             quantity="mean gradient",
         ),
-        band(
-            float(max((in_time / law).max(), (in_batch / batch_law).max())), high=1.0, label="largest mean / bound over T and M"
-        ),
+        band(np.concatenate([in_time / law, in_batch / batch_law]), high=1.0, label="largest mean / bound over T and M"),
     ]
     if noise > 0:
         errors = traces[0]["mean_gradient_norm:1"]
@@ -158,4 +156,4 @@ def generalized_smoothness(lab: Lab, method: str = "adagrad", start: float = 3.0
 
 
 def _stays_bounded(trace: Trace) -> Finding:
-    return band(float((trace["gap"] / trace["gap"][:, :1]).max()), high=1e3, label="largest f(w_t)/f(w_1)")
+    return band(trace["gap"] / trace["gap"][:, :1], high=1e3, label="largest f(w_t)/f(w_1)")

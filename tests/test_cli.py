@@ -107,12 +107,12 @@ def test_check_in_a_pipe_prints_results_to_stdout_and_progress_to_stderr(checked
 
 
 def test_check_json_is_alone_on_stdout_and_equals_the_saved_findings(tmp_path: Path) -> None:
-    done = theorysim("check", "bowl_paper", "verdict_paper:holds", "--json", "--seeds", "5", "--out", "all", cwd=tmp_path)
+    done = theorysim("check", "bowl_paper", "verdict_paper:holds", "--json", "--seeds", "8", "--out", "all", cwd=tmp_path)
     assert done.returncode == 0
     first, second = map(json.loads, done.stdout.splitlines())
     assert first == json.loads((tmp_path / "all/bowl_paper/findings.json").read_text())
     assert second == json.loads((tmp_path / "all/verdict_paper/findings.json").read_text())
-    assert second["claims"][0]["finding"]["measured"] == 5.0
+    assert second["claims"][0]["finding"]["measured"] == 8.0
     assert "CONSISTENT  gap_falls" in done.stderr
 
 

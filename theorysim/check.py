@@ -16,10 +16,10 @@ import numpy as np
 
 from theorysim.backend import Backend, select
 from theorysim.lab import LEVELS, Lab
-from theorysim.model import Claim, Control, Finding, Paper, Spec, Verdict, worst
+from theorysim.model import MIN_SEEDS, Claim, Control, Finding, Paper, Spec, Verdict, worst
 from theorysim.registry import PAPERS, PaperCheck
 from theorysim.store import Store
-from theorysim.validation import non_negative, one_of, positive_integer
+from theorysim.validation import at_least, non_negative, one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,13 +118,13 @@ def check(
 ) -> PaperReport:
     """Check the claims of a paper (all, or those named) and their controls.
 
-    ``seeds`` replaces the number of runs of every Monte Carlo claim. ``store`` keeps finished cells (default: the user's
-    cache). ``progress(what, done, total)`` hears of cells, ``on_claim`` of finished claims. Raises TheorysimError for bad input.
+    ``seeds``, at least 8, replaces the number of runs of every Monte Carlo claim. ``store`` keeps finished cells (default: the
+    user's cache). ``progress(what, done, total)`` hears of cells, ``on_claim`` of finished claims. Raises TheorysimError for bad input.
     """
     one_of("level", level, LEVELS)
     non_negative("seed", seed)
     if seeds is not None:
-        positive_integer("seeds", seeds)
+        at_least("seeds", seeds, MIN_SEEDS, "fewer seeds give no standard error that could carry a verdict")
     found: PaperCheck = PAPERS.get(paper)
     selected = found.select(claims)
     backend, kept = select(device), store or Store()

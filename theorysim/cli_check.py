@@ -16,10 +16,10 @@ import click
 from theorysim.backend import DEVICES, Backend, select
 from theorysim.check import PaperReport, Progress, check, exit_code
 from theorysim.lab import LEVELS
-from theorysim.model import TheorysimError
+from theorysim.model import MIN_SEEDS, TheorysimError
 from theorysim.registry import PAPERS
 from theorysim.store import Store
-from theorysim.validation import non_negative, positive_integer
+from theorysim.validation import at_least, non_negative
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,7 +68,7 @@ def check_command(
 
     non_negative("--seed", seed)
     if seeds is not None:
-        positive_integer("--seeds", seeds)
+        at_least("--seeds", seeds, MIN_SEEDS, "fewer seeds give no standard error that could carry a verdict")
     claims = _resolve(targets)
     folders = {paper: _folder(out, paper, len(claims)) for paper in claims}
     request = Request(claims, folders, level, select(device), seed, seeds, Store())

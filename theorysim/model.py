@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 Array = Any  # numpy.ndarray, cupy.ndarray or another array of the array API standard
+MIN_SEEDS = 8  # below it no standard error over seeds is trusted
 PerRow = Any  # a hyper-parameter that may differ by row: a number, a (rows, 1, ...) array, or text in the problem's constants
 
 

@@ -22,7 +22,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 TOLERANCE = 1e-9  # strict inequalities and grid points, so that round-off decides nothing
-MIN_SEEDS = 8
 LEVEL_VIOLATED = 0.01  # one-sided levels of the t tests inside the rule
 LEVEL_CONSISTENT = 0.02
 NAMES = ("theta", "H", "t1", "t2", "t3", "k", "D", "L")

@@ -26,6 +26,13 @@ def positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def at_least(name: str, value: Any, low: int, why: str) -> int:
+    number = positive_integer(name, value)
+    if number < low:
+        raise TheorysimError(f"{name}={number} is not allowed: {why}; give at least {low}")
+    return number
+
+
 def positive(name: str, value: Any) -> float:
     number = finite(name, value)
     if number <= 0:
