@@ -118,8 +118,9 @@ def check(
 ) -> PaperReport:
     """Check the claims of a paper (all, or those named) and their controls.
 
-    ``seeds``, at least 8, replaces the number of runs of every Monte Carlo claim. ``store`` keeps finished cells (default: the
-    user's cache). ``progress(what, done, total)`` hears of cells, ``on_claim`` of finished claims. Raises TheorysimError for bad input.
+    ``seeds``, at least 8, replaces the number of runs of every Monte Carlo claim. ``store`` keeps finished cells (default:
+    the user's cache). ``progress(what, done, total)`` hears of cells, ``on_claim`` of finished claims. Raises TheorysimError
+    for bad input.
     """
     one_of("level", level, LEVELS)
     non_negative("seed", seed)
