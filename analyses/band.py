@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theorysim.model import Finding, Panel, Verdict
+from theorysim.findings import Finding, Panel, Verdict
 from theorysim.registry import register_analysis
 
 

@@ -7,18 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from theorysim.analyses.exponent import LOG_LARGEST, divergence, mean_series
-from theorysim.model import MIN_SEEDS, Finding, Panel, Series, TheorysimError, Verdict
+from theorysim.findings import Evidence, Finding, Panel, Series, Verdict
+from theorysim.model import MIN_SEEDS, TheorysimError
 from theorysim.registry import register_analysis
-from theorysim.statistics import (
-    LEVEL_CONSISTENT,
-    LEVEL_VIOLATED,
-    TOLERANCE,
-    Floats,
-    Sample,
-    arrange,
-    mean_with_error,
-    p_above,
-)
+from theorysim.statistics import LEVEL_CONSISTENT, LEVEL_VIOLATED, TOLERANCE, Floats, Sample, arrange, mean_with_error, p_above
 
 LOG_ZERO = -1e6  # stands for log 0: a mean of exactly zero is below every bound
 
@@ -82,18 +74,27 @@ def _judged(label: str, window: Sample, z: Floats, error: Floats, df: Floats, pa
     reach = 0.0 if window.exact else float(stdtrit(df[worst], 0.975) * error[worst])
     low, high = (float(np.exp(np.clip(z[worst] + end, -LOG_LARGEST, LOG_LARGEST))) for end in (-reach, reach))
     interval = None if window.exact or np.isnan(reach) else (low, high)
-    found = f"largest mean/bound {ratio:.4g} at {window.x[worst]:g}"
-    if (above < LEVEL_VIOLATED).any():
-        over = int(np.argmin(above))
-        verdict, reason = Verdict.VIOLATED, f"{found}; exceeded beyond noise at {window.x[over]:g} by a factor {ratios[over]:.4g}"
-    elif (below < LEVEL_CONSISTENT).all():
-        verdict, reason = Verdict.CONSISTENT, f"{found}; below the bound at all {len(z)} checkpoints"
+    found, over, seeds = f"largest mean/bound {ratio:.4g} at {window.x[worst]:g}", int(np.argmin(above)), len(window.errors)
+    evidence = Evidence(
+        seeds,
+        float(above.min()),
+        float(below.max()),
+        float(error[worst]),
+        float(df[worst]),
+        f"{found}; exceeded beyond noise at {window.x[over]:g} by a factor {ratios[over]:.4g}",
+        f"{found}; below the bound at all {len(z)} checkpoints",
+    )
+    if evidence.p_violated < LEVEL_VIOLATED:
+        verdict, reason = Verdict.VIOLATED, evidence.violated
+    elif evidence.p_consistent < LEVEL_CONSISTENT:
+        verdict, reason = Verdict.CONSISTENT, evidence.consistent
     else:
         unclear = np.flatnonzero(~(below < LEVEL_CONSISTENT))
         verdict, reason = Verdict.UNDECIDED, f"{found}; {_open_question(window, z, error, df, unclear)}"
-    details = {"p_V": float(above.min()), "p_C": float(below.max()), "worst_at": float(window.x[worst]), "points": len(z)}
-    details |= {"seeds": 0 if window.exact else len(window.errors)}
-    return Finding(label, verdict, reason, ratio, 1.0, (0.0, 1.0), interval, panels=panels, details=details)
+    details = {"p_V": evidence.p_violated, "p_C": evidence.p_consistent, "worst_at": float(window.x[worst]), "points": len(z)}
+    details |= {"seeds": 0 if window.exact else seeds}
+    noise = None if window.exact else evidence
+    return Finding(label, verdict, reason, ratio, 1.0, (0.0, 1.0), interval, panels=panels, details=details, evidence=noise)
 
 
 def _open_question(window: Sample, z: Floats, error: Floats, df: Floats, unclear: NDArray[np.intp]) -> str:

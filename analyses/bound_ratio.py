@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theorysim.bounds import Bound
-from theorysim.model import Finding, Panel, Series, Verdict
+from theorysim.findings import Finding, Panel, Series, Verdict
 from theorysim.registry import register_analysis
 from theorysim.trace import Trace
 

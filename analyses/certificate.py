@@ -12,7 +12,8 @@ import numpy as np
 from theorysim.analyses._probes import Floats, Pairs, Probe
 from theorysim.analyses.band import band
 from theorysim.backend import to_host
-from theorysim.model import Array, Finding, Problem, Table, TheorysimError, together
+from theorysim.findings import Finding, Table, together
+from theorysim.model import Array, Problem, TheorysimError
 from theorysim.registry import register_analysis
 
 _DERIVATIVE = 1e-6  # relative error of a five-point difference, generously

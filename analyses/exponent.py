@@ -9,22 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from theorysim.model import MIN_SEEDS, Finding, Panel, Series, TheorysimError, Verdict
+from theorysim.findings import Evidence, Finding, Panel, Series, Verdict
+from theorysim.model import MIN_SEEDS, TheorysimError
+from theorysim.rates import NAMES, Fit, Judgement, fit_exponent, judge, seeds_needed
 from theorysim.registry import register_analysis
-from theorysim.statistics import (
-    LEVEL_CONSISTENT,
-    NAMES,
-    Fit,
-    Floats,
-    Judgement,
-    Sample,
-    arrange,
-    fit_exponent,
-    judge,
-    mean_with_error,
-    p_above,
-    seeds_needed,
-)
+from theorysim.statistics import LEVEL_CONSISTENT, Floats, Sample, arrange, mean_with_error, p_above
 from theorysim.validation import positive
 
 MIN_POINTS = 7
@@ -83,7 +72,8 @@ def exponent(
         return Finding(label, verdict, broken, predicted=claim, panels=(_panel(sample, label, (variable, quantity), None),))
     fit = fit_exponent(window.x, window.errors[0] if exact else window.errors, law=curve)
     judged = judge(fit.estimates, within, one_sided)
-    verdict, reason = _verdict(window, fit, judged, within, one_sided)
+    evidence, shortage = _evidence(fit, judged, within, one_sided), _shortage(window, fit)
+    verdict, reason = _verdict(fit, judged, evidence, shortage, within, one_sided)
     predicted = fit.value - fit.theta if claim is None else float(claim)
     limits = (-np.inf if one_sided else predicted - within, predicted + within)
     name = "claimed law" if claim is None else f"slope {claim:g}"
@@ -98,6 +88,7 @@ def exponent(
         interval=fit.interval,
         panels=(_panel(sample, label, (variable, quantity), guide),),
         details=_details(fit, judged, window),
+        evidence=None if exact or shortage else evidence,
     )
 
 
@@ -148,19 +139,36 @@ def _shortage(window: Sample, fit: Fit) -> str:
     return ""
 
 
-def _verdict(window: Sample, fit: Fit, judged: Judgement, within: float, one_sided: bool) -> tuple[Verdict, str]:
-    claim = fit.value - fit.theta
+def _found(fit: Fit, one_sided: bool) -> str:
     spread = "" if fit.interval is None else f" [{fit.interval[0]:.3f}, {fit.interval[1]:.3f}]"
-    found = f"exponent {fit.value:.3f}{spread} against {'at most ' if one_sided else ''}{claim:.3g}"
-    if shortage := _shortage(window, fit):
-        return Verdict.UNDECIDED, f"{found}: {shortage}"
+    return f"exponent {fit.value:.3f}{spread} against {'at most ' if one_sided else ''}{fit.value - fit.theta:.3g}"
+
+
+def _evidence(fit: Fit, judged: Judgement, within: float, one_sided: bool) -> Evidence:
+    found, error, df = _found(fit, one_sided), fit.standard_errors["theta"], float(fit.estimates.df)
+    faster = one_sided and p_above(-within, fit.theta, error, df) < LEVEL_CONSISTENT
+    return Evidence(
+        fit.seeds,
+        float(judged.p_violated),
+        float(judged.p_consistent),
+        error,
+        df,
+        f"{found}: off by more than {within:g}, in the later half too, with no drift back to the claim",
+        f"{found}: {'faster, not tight here' if faster else f'within {within:g} and no drift'}",
+        float(judged.p_drift),
+    )
+
+
+def _verdict(
+    fit: Fit, judged: Judgement, evidence: Evidence, shortage: str, within: float, one_sided: bool
+) -> tuple[Verdict, str]:
+    if shortage:
+        return Verdict.UNDECIDED, f"{_found(fit, one_sided)}: {shortage}"
     if judged.is_violated:
-        return Verdict.VIOLATED, f"{found}: off by more than {within:g}, in the later half too, with no drift back to the claim"
+        return Verdict.VIOLATED, evidence.violated
     if judged.is_consistent:
-        error, df = fit.standard_errors["theta"], fit.estimates.df
-        faster = one_sided and p_above(-within, fit.theta, error, df) < LEVEL_CONSISTENT
-        return Verdict.CONSISTENT, f"{found}: {'faster, not tight here' if faster else f'within {within:g} and no drift'}"
-    return Verdict.UNDECIDED, f"{found}: {_open_question(fit, judged, within, one_sided)}"
+        return Verdict.CONSISTENT, evidence.consistent
+    return Verdict.UNDECIDED, f"{_found(fit, one_sided)}: {_open_question(fit, judged, within, one_sided)}"
 
 
 def _open_question(fit: Fit, judged: Judgement, within: float, one_sided: bool) -> str:
@@ -209,6 +217,7 @@ def _details(fit: Fit, judged: Judgement, window: Sample) -> dict[str, Any]:
         "d_log": numbers.log_drift,
         "b_log": numbers.log_slope,
         "p_V": float(judged.p_violated),
+        "p_drift": float(judged.p_drift),
         "p_C": float(judged.p_consistent),
         "df": float(numbers.df),
         "n_eff": float(numbers.n_eff),

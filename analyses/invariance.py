@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from theorysim.model import Finding, Panel, Series, Verdict
+from theorysim.findings import Finding, Panel, Series, Verdict
 from theorysim.registry import register_analysis
 from theorysim.trace import Trace
 

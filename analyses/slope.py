@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theorysim.analyses.band import band
-from theorysim.model import Finding, Panel, Series
+from theorysim.findings import Finding, Panel, Series
 from theorysim.registry import register_analysis
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from theorysim.analyses.band import band
 from theorysim.analyses.bound_ratio import bound_ratio
+from theorysim.findings import Finding, Table, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Finding, Spec, Table, together
+from theorysim.model import Cell, Control, Spec
 from theorysim.paper_checks._adagrad_paper import CONVEX, CONVEX_TERMS, PAPER
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace

@@ -11,8 +11,9 @@ from theorysim.analyses.bound_ratio import bound_ratio
 from theorysim.analyses.certificate import certificate
 from theorysim.analyses.steps_to import steps_to
 from theorysim.backend import to_host
+from theorysim.findings import Finding, Table, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Finding, Spec, Table, together
+from theorysim.model import Cell, Control, Spec
 from theorysim.paper_checks._adagrad_paper import CONVEX, CONVEX_TERMS, PAPER, half_octaves
 from theorysim.registry import algorithm, claim, problem
 

@@ -13,8 +13,9 @@ from theorysim.analyses.exponent import exponent
 from theorysim.analyses.slope import slope
 from theorysim.analyses.steps_to import steps_to
 from theorysim.bounds import Bound
+from theorysim.findings import Finding, Panel, Series, Table, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Finding, Panel, Series, Spec, Table, together
+from theorysim.model import Cell, Control, Spec
 from theorysim.paper_checks._adagrad_paper import PAPER, half_octaves
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace

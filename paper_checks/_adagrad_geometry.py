@@ -9,8 +9,9 @@ import numpy as np
 from theorysim.analyses.band import band
 from theorysim.analyses.bound_in_expectation import bound_in_expectation
 from theorysim.analyses.slope import slope
+from theorysim.findings import Finding, Table, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Finding, Spec, Table, together
+from theorysim.model import Cell, Control, Spec
 from theorysim.paper_checks._adagrad_paper import PAPER
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace

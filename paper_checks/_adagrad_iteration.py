@@ -10,8 +10,9 @@ import numpy as np
 from theorysim.analyses.band import band
 from theorysim.analyses.invariance import invariance
 from theorysim.backend import CPU
+from theorysim.findings import Finding, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Draw, Finding, Spec, together
+from theorysim.model import Cell, Control, Draw, Spec
 from theorysim.noise import Draws, Stream
 from theorysim.paper_checks._adagrad_paper import PAPER
 from theorysim.registry import algorithm, claim, problem

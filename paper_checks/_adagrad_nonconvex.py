@@ -12,8 +12,9 @@ from theorysim.analyses.bound_in_expectation import bound_in_expectation
 from theorysim.analyses.bound_ratio import bound_ratio
 from theorysim.analyses.slope import slope
 from theorysim.bounds import Bound
+from theorysim.findings import Finding, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Finding, Spec, together
+from theorysim.model import Cell, Control, Spec
 from theorysim.paper_checks._adagrad_paper import PAPER
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace

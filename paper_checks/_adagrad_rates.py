@@ -11,8 +11,9 @@ from theorysim.analyses.band import band
 from theorysim.analyses.bound_ratio import bound_ratio
 from theorysim.analyses.exponent import exponent
 from theorysim.analyses.slope import slope
+from theorysim.findings import Finding, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Finding, together
+from theorysim.model import Cell, Control
 from theorysim.paper_checks._adagrad_paper import CONVEX, CONVEX_TERMS, PAPER
 from theorysim.registry import algorithm, claim, problem
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from theorysim.check import ClaimFinding, ControlFinding, PaperReport
-from theorysim.model import Claim, Control, Finding, Panel, Paper, Series, Table, Verdict, together
+from theorysim.findings import Finding, Panel, Series, Table, Verdict, together
+from theorysim.model import Claim, Control, Paper
 from theorysim.report import report_data
 
 INF, NAN = math.inf, math.nan

@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from theorysim.analyses.band import band
-from theorysim.model import Verdict
+from theorysim.findings import Verdict
 
 NAN, INF = math.nan, math.inf
 

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from theorysim.analyses.bound_in_expectation import bound_in_expectation
-from theorysim.model import TheorysimError, Verdict
+from theorysim.findings import Verdict
+from theorysim.model import TheorysimError
 
 T = np.geomspace(16, 4096, 13)
 

@@ -12,7 +12,8 @@ import pytest
 from theorysim.analyses.certificate import certificate
 from theorysim.backend import CPU, Backend
 from theorysim.build import build_problem
-from theorysim.model import Draw, Finding, Problem, TheorysimError, Verdict
+from theorysim.findings import Finding, Verdict
+from theorysim.model import Draw, Problem, TheorysimError
 from theorysim.noise import Draws
 from theorysim.registry import problem
 

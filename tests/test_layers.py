@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 # The engine in the order of its layers: a module imports earlier ones only.
 ENGINE = [
+    "findings",
     "model",
     "validation",
     "backend",
@@ -28,6 +29,8 @@ ENGINE = [
     "noise",
     "laws",
     "statistics",
+    "rates",
+    "levels",
     "trace",
     "measures",
     "build",
@@ -46,12 +49,12 @@ ENGINE = [
     "cli",
     "__main__",
 ]
-TOOLS = {"model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws"}
+TOOLS = {"findings", "model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws"}
 CONTENT = {
     "theorysim/algorithms": TOOLS,
     "problems": TOOLS,
-    "analyses": TOOLS | {"statistics", "trace", "analyses"},
-    "paper_checks": TOOLS | {"statistics", "trace", "run", "lab", "analyses"},
+    "analyses": TOOLS | {"statistics", "rates", "trace", "analyses"},
+    "paper_checks": TOOLS | {"statistics", "rates", "trace", "run", "lab", "analyses"},
 }
 FOLDERS = tuple(Path(folder).name for folder in CONTENT)
 REGISTRIES = {"theorysim/algorithms": ALGORITHMS, "problems": PROBLEMS, "analyses": ANALYSES, "paper_checks": PAPERS}

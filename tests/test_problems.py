@@ -14,7 +14,8 @@ import pytest
 from theorysim.analyses.certificate import certificate
 from theorysim.backend import CPU, Backend, to_host
 from theorysim.build import build_problem
-from theorysim.model import Draw, Problem, TheorysimError, Verdict
+from theorysim.findings import Verdict
+from theorysim.model import Draw, Problem, TheorysimError
 from theorysim.noise import Draws
 from theorysim.registry import PROBLEMS, parameters, problem
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from theorysim.model import Control, Finding, Paper, Spec, TheorysimError
+from theorysim.findings import Finding
+from theorysim.model import Control, Paper, Spec, TheorysimError
 from theorysim.registry import ALGORITHMS, ANALYSES, PAPERS, PROBLEMS, Registry, algorithm, claim, parameters, problem
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from report_samples import INF, NAN, dimension_claim
 
-from theorysim.model import Panel, Series
+from theorysim.findings import Panel, Series
 from theorysim.report.figures import draw, panel_csv, render
 from theorysim.report.labels import spread
 

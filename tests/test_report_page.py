@@ -15,7 +15,8 @@ from report_samples import INF, data_of, dimension_claim, sample_report, violate
 from rich.console import Console
 
 from theorysim.check import PaperReport
-from theorysim.model import Control, Finding, Verdict, together
+from theorysim.findings import Finding, Verdict, together
+from theorysim.model import Control
 from theorysim.report import claim_text, load_data, report_data, save_report, summary, summary_text
 from theorysim.report.data import drawings
 from theorysim.report.mathml import display, formula, prose

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import theorysim as ts
 from theorysim.backend import CPU
-from theorysim.model import Cell, Outcome, TheorysimError, Verdict
+from theorysim.findings import Verdict
+from theorysim.model import Cell, Outcome, TheorysimError
 from theorysim.run import run_cell
 from theorysim.store import Store
 from theorysim.sweep import Sweep, _settled

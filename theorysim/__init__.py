@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from theorysim.check import PaperReport, check
+from theorysim.findings import Finding, Verdict, together
 from theorysim.measures import register_measure
-from theorysim.model import Control, Finding, Paper, Spec, TheorysimError, Verdict, together
+from theorysim.model import Control, Paper, Spec, TheorysimError
 from theorysim.registry import (
     ALGORITHMS,
     ANALYSES,
@@ -60,7 +61,7 @@ list_papers = PAPERS.names
 def __getattr__(name: str) -> Any:
     """Every analysis is a public name, loaded when it is first used: ``ts.steps_to``, ``ts.exponent``, ..."""
     if name == "fit_exponent":
-        from theorysim.statistics import fit_exponent
+        from theorysim.rates import fit_exponent
 
         return fit_exponent
     if not name.startswith("_") and name in ANALYSES.names():

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from theorysim.backend import Backend, select
+from theorysim.findings import Finding, Verdict, worst
 from theorysim.lab import LEVELS, Lab
-from theorysim.model import MIN_SEEDS, Claim, Control, Finding, Paper, Spec, Verdict, worst
+from theorysim.model import MIN_SEEDS, Claim, Control, Paper, Spec
 from theorysim.registry import PAPERS, PaperCheck
 from theorysim.store import Store
 from theorysim.validation import at_least, non_negative, one_of

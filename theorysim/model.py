@@ -1,4 +1,4 @@
-"""The records that travel along the line from a paper to a verdict. Imports nothing of theorysim.
+"""The records that travel along the line from a paper to a verdict; what comes out at its end is in findings.py.
 
 An iterate has shape ``(*shape,)``; every array of a run carries a leading batch axis, ``(rows, *shape)``. A row is one
 (hyper-parameter variant, run) pair: ``rows = variants * runs``, the variant varying slowest.
@@ -6,10 +6,12 @@ An iterate has shape ``(*shape,)``; every array of a run carries a leading batch
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from theorysim.findings import Finding
 
 Array = Any  # numpy.ndarray, cupy.ndarray or another array of the array API standard
 MIN_SEEDS = 8  # below it no standard error over seeds is trusted
@@ -110,7 +112,8 @@ class Cell:
     """One unit of work: a problem, an algorithm, a horizon. It is what a store remembers and what a worker is sent.
 
     ``record``: ``"all"``, ``"log"``, ``"last"`` or the steps to record. ``until``: stop once, for every run, one variant's
-    gap is at most ``until`` times its initial gap (values after that moment are NaN).
+    gap is at most ``until`` times its initial gap (values after that moment are NaN). The runs are numbered from ``first_run``
+    on: run r is the same whatever the cell it belongs to, so seeds can be appended.
     """
 
     problem: Spec
@@ -121,6 +124,7 @@ class Cell:
     record: str | tuple[int, ...] = "log"
     until: float | None = None
     seed: int = 0
+    first_run: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -132,6 +136,7 @@ class Cell:
             "record": list(self.record) if isinstance(self.record, tuple) else self.record,
             "until": self.until,
             "seed": self.seed,
+            "first_run": self.first_run,
         }
 
 
@@ -201,92 +206,3 @@ class Claim:
 
 
 KINDS = ("upper", "tight", "rate", "band", "separation", "identity", "threshold", "invariance")
-
-
-# --------------------------------------------------------------------------------------------- what is found
-class Verdict(enum.StrEnum):
-    """Never "proved": a run can only be consistent with a claim, violate it, or leave it open."""
-
-    CONSISTENT = "CONSISTENT"
-    UNDECIDED = "UNDECIDED"
-    VIOLATED = "VIOLATED"
-
-
-def worst(verdicts: list[Verdict]) -> Verdict:
-    """VIOLATED before UNDECIDED before CONSISTENT; nothing at all is UNDECIDED."""
-    order = (Verdict.VIOLATED, Verdict.UNDECIDED)
-    return next((v for v in order if v in verdicts), Verdict.CONSISTENT if verdicts else Verdict.UNDECIDED)
-
-
-@dataclass(frozen=True)
-class Series:
-    """One curve of a figure. ``role``: measured, bound, predicted, excluded, floor or limit; it fixes the drawing style."""
-
-    label: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    role: str = "measured"
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes; ``window`` is the fitted range of x, shaded."""
-
-    title: str
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
-    log_x: bool = True
-    log_y: bool = True
-    window: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows for a person: every row has one value per column."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A verdict with its evidence. ``measured`` and ``predicted`` leave together; ``limits`` is the allowed range.
-
-    ``reason``: one sentence, always there. ``parts``: the findings this one is made of (its verdict is the worst of
-    theirs). ``details``: further numbers by name. ``reproducer``: for a violated deterministic bound, what to run to see it.
-    """
-
-    label: str
-    verdict: Verdict
-    reason: str
-    measured: float | None = None
-    predicted: float | None = None
-    limits: tuple[float, float] | None = None
-    interval: tuple[float, float] | None = None
-    parts: tuple[Finding, ...] = ()
-    panels: tuple[Panel, ...] = ()
-    tables: tuple[Table, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
-    reproducer: Mapping[str, Any] | None = None
-
-    def leaves(self) -> list[Finding]:
-        """The findings that were judged by themselves, in order."""
-        return [leaf for part in self.parts for leaf in part.leaves()] if self.parts else [self]
-
-
-def together(*parts: Finding, label: str = "", panels: tuple[Panel, ...] = (), tables: tuple[Table, ...] = ()) -> Finding:
-    """One finding from several: the worst verdict, with the reason of the part that decided it."""
-    verdict = worst([part.verdict for part in parts])
-    decisive = next(part for part in parts if part.verdict is verdict)
-    count = sum(part.verdict is verdict for part in parts)
-    reason = (
-        decisive.reason if len(parts) == 1 else f"{count} of {len(parts)} parts {verdict}: {decisive.label}: {decisive.reason}"
-    )
-    if verdict is Verdict.CONSISTENT and len(parts) > 1:
-        reason = f"all {len(parts)} parts consistent"
-    reproducer = next((part.reproducer for part in parts if part.reproducer), None)
-    return Finding(label or decisive.label, verdict, reason, parts=parts, panels=panels, tables=tables, reproducer=reproducer)

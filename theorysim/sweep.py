@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theorysim.backend import Backend, select
+from theorysim.findings import Finding, Panel, Series, Verdict, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Finding, Outcome, Panel, Series, Spec, TheorysimError, Verdict, together
+from theorysim.model import Cell, Outcome, Spec, TheorysimError
 from theorysim.plan import Plan, plan
 from theorysim.registry import ANALYSES
 from theorysim.store import Store

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from theorysim.model import Finding, Panel, Series, Table, TheorysimError, Verdict
+from theorysim.findings import Finding, Panel, Series, Table, Verdict
+from theorysim.model import TheorysimError
 
 if TYPE_CHECKING:
     from theorysim.check import ClaimFinding, ControlFinding, PaperReport

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.model import Panel, Series
+from theorysim.findings import Panel, Series
 from theorysim.report.labels import Label, draw_labels, safe
 from theorysim.report.numbers import short
 

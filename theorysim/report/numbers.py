@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from theorysim.model import Verdict
+from theorysim.findings import Verdict
 from theorysim.report.data import Data, leaves, number
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

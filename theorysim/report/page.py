@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from theorysim.model import Verdict
+from theorysim.findings import Verdict
 from theorysim.report.data import Data, count, drawings, everything, leaves, tables
 from theorysim.report.mathml import display, formula, prose
 from theorysim.report.numbers import allowed, distance, headline, is_limit, tightest_first, typeset

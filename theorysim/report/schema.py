@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from theorysim.model import TheorysimError, Verdict
+from theorysim.findings import Verdict
+from theorysim.model import TheorysimError
 from theorysim.report.data import FORMAT, Data
 
 FILE = "findings.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from theorysim.model import Verdict
+from theorysim.findings import Verdict
 from theorysim.report.data import Data, claim_data, count, leaves
 from theorysim.report.numbers import describe, headline
 
