@@ -244,3 +244,16 @@ def test_unknown_measures_and_constants_name_the_known() -> None:
         trace["distance"]
     with pytest.raises(TheorysimError, match="did you mean L_1norm"):
         trace.constant("L_1norms")
+
+
+@pytest.mark.parametrize("until", [None, 0.5])
+def test_appended_seeds_are_the_seeds_of_one_run(until: float | None) -> None:
+    method = algorithm("adagrad", lr=["0.3*D_inf_0", "D_2_0/sqrt(7)", 0.4])
+    cell = Cell(NOISY, method, 40, 8, ("gap", "distance:inf", "regret"), "all", until, seed=5)
+    pieces = [run_cell(replace(cell, runs=count, first_run=first), CPU) for first, count in ((0, 3), (3, 1), (4, 4))]
+    joined = pieces[0].appended(pieces[1]).appended(pieces[2])
+    whole = run_cell(cell, CPU)
+    same(joined, whole)
+    np.testing.assert_array_equal(joined.runs, whole.runs)
+    assert joined.cell == whole.cell
+    np.testing.assert_array_equal(joined.hyper("lr"), whole.hyper("lr"))

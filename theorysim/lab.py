@@ -11,7 +11,7 @@ import numpy as np
 from theorysim.backend import CPU, Backend, one_blas_thread
 from theorysim.build import build_problem
 from theorysim.executors import Executor, InProcess
-from theorysim.model import Cell, Problem, Spec
+from theorysim.model import MIN_SEEDS, Cell, Problem, Spec
 from theorysim.noise import Draws
 from theorysim.run import run_cell
 from theorysim.store import Store
@@ -25,12 +25,15 @@ LEVELS = ("quick", "full")
 
 @dataclass(frozen=True)
 class Lab:
-    """``seeds`` replaces the number of runs a claim asks for, where given. ``progress(done, total)`` is told of every cell."""
+    """``seeds`` replaces the number of runs a claim asks for, where given; else ``look`` doublings multiply it, up to
+    ``max_seeds``. ``progress(done, total)`` is told of every cell."""
 
     backend: Backend = CPU
     level: str = "quick"
     seed: int = 0
     seeds: int | None = None
+    look: int = 0
+    max_seeds: int = MIN_SEEDS
     store: Store | None = None
     executor: Executor = field(default_factory=InProcess)
     progress: Callable[[int, int], None] = lambda done, total: None
@@ -41,7 +44,7 @@ class Lab:
 
     def runs(self, count: int) -> int:
         """How many seeds to run where the claim says ``count``."""
-        return count if self.seeds is None else self.seeds
+        return max(count, min(count * 2**self.look, self.max_seeds)) if self.seeds is None else self.seeds
 
     def run_all(self, cells: Iterable[Cell]) -> list[Trace]:
         """The traces of the cells, in order: from the store where they are there, computed and kept where not."""
@@ -49,7 +52,7 @@ class Lab:
         traces = {index: trace for index, cell in enumerate(wanted) if (trace := self._stored(cell)) is not None}
         missing = [index for index in range(len(wanted)) if index not in traces]
         self.progress(len(traces), len(wanted))
-        for position, trace in self.executor.map(lambda index: run_cell(wanted[index], self.backend), missing):
+        for position, trace in self.executor.map(lambda index: self._computed(wanted[index]), missing):
             if self.store is not None:
                 self.store.save(trace, self.backend.name)
             traces[missing[position]] = trace
@@ -69,6 +72,13 @@ class Lab:
         """The built instance, for an audit of its constants."""
         with one_blas_thread():
             return build_problem(problem, Draws(self.backend, self.seed, np.arange(runs)))
+
+    def _computed(self, cell: Cell) -> Trace:
+        """The trace of a cell that is not there; after a doubling its first half is, and only new seeds are run."""
+        first = self._stored(replace(cell, runs=cell.runs // 2)) if self.look and cell.runs % 2 == 0 else None
+        if first is None:
+            return run_cell(cell, self.backend)
+        return first.appended(run_cell(replace(cell, runs=cell.runs // 2, first_run=cell.runs // 2), self.backend))
 
     def _stored(self, cell: Cell) -> Trace | None:
         return None if self.store is None else self.store.load(cell, self.backend.name)

@@ -52,9 +52,9 @@ def run_cell(cell: Cell, backend: Backend, chunk: int | None = None) -> Trace:
     """Run a cell, ``chunk`` runs at a time (by default as many as fit); the chunking changes no number."""
     _check(cell)
     limit = chunk or _runs_that_fit(cell, backend)
-    starts = range(0, cell.runs, limit)
+    runs = cell.first_run + np.arange(cell.runs)
     with one_blas_thread():
-        pieces = [_run_chunk(cell, backend, np.arange(s, min(s + limit, cell.runs))) for s in starts]
+        pieces = [_run_chunk(cell, backend, runs[start : start + limit]) for start in range(0, cell.runs, limit)]
     return _trace(cell, pieces, backend)
 
 
@@ -156,7 +156,7 @@ def _trace(cell: Cell, pieces: list[_Piece], backend: Backend) -> Trace:
     records, count = len(longest.steps), variants(cell.algorithm)
     values = np.full((records, len(cell.measure), count, cell.runs), np.nan)
     for piece in pieces:
-        values[: len(piece.steps), :, :, piece.runs] = piece.values
+        values[: len(piece.steps), :, :, piece.runs - cell.first_run] = piece.values
     if cell.until is not None:
         values, records = _cut_after_target(cell, values)
     by_measure = {name: np.ascontiguousarray(values[:records, i].reshape(records, -1).T) for i, name in enumerate(cell.measure)}
@@ -168,7 +168,7 @@ def _trace(cell: Cell, pieces: list[_Piece], backend: Backend) -> Trace:
         oracle_calls={kind: calls[kind] for kind in ("gradient", "sample")},
         communications=calls["communication"],
         status=_status(cell, by_measure, longest.steps[:records]),
-        runs=np.tile(np.arange(cell.runs), count),
+        runs=np.tile(cell.first_run + np.arange(cell.runs), count),
         parameters={name: np.repeat(np.array(each), cell.runs) for name, each in varying(cell.algorithm).items()},
         constants={name: _joined(name, pieces, count) for name in longest.constants},
         environment=backend.describe(),
@@ -235,6 +235,7 @@ def _check(cell: Cell) -> None:
     positive_integer("steps", cell.steps)
     positive_integer("runs", cell.runs)
     non_negative("seed", cell.seed)
+    non_negative("first_run", cell.first_run)
     for name in cell.measure:
         build_measure(name)
     if isinstance(cell.record, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +63,31 @@ class Trace:
     def split(self, rows: NDArray[Any]) -> NDArray[Any]:
         """An array over rows as ``(variants, runs, ...)``."""
         return rows.reshape(self.variants, self.cell.runs, *rows.shape[1:])
+
+    def appended(self, more: Trace) -> Trace:
+        """The trace of the runs of both, ``more`` being the same cell from the next run on: the same numbers, to the bit, as
+        all runs at once."""
+        longest = max(self, more, key=lambda trace: len(trace.steps))
+
+        def joined(one: Any, other: Any) -> NDArray[Any]:
+            both = np.concatenate([self.split(np.asarray(one)), more.split(np.asarray(other))], axis=1)
+            return both.reshape(-1, *both.shape[2:])
+
+        def padded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            missing = len(longest.steps) - values.shape[1]  # with ``until`` a batch may have ended earlier
+            return np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan)
+
+        return replace(
+            longest,
+            cell=replace(self.cell, runs=self.cell.runs + more.cell.runs),
+            values={name: joined(padded(each), padded(more.values[name])) for name, each in self.values.items()},
+            status=joined(self.status, more.status),
+            runs=joined(self.runs, more.runs),
+            parameters={name: joined(each, more.parameters[name]) for name, each in self.parameters.items()},
+            constants={
+                name: joined(each, more.constants[name]) if np.ndim(each) else each for name, each in self.constants.items()
+            },
+        )
 
     def constant(self, name: str) -> NDArray[np.float64]:
         """A constant of the problem as ``(rows,)``; TheorysimError for an unknown one."""
