@@ -41,8 +41,10 @@ def refused(words: str, cwd: Path, **extra: str) -> str:
         (f"{RUN} -p dim=0", ["dim=0 is not allowed", "at least 1"]),
         (f"{RUN} -p scale=nan", ["scale=nan is not finite"]),
         (f"{RUN} --steps 0", ["steps=0 is not allowed"]),
-        ("check bowl_paper --seeds 0", ["--seeds=0 is not allowed"]),
-        ("check bowl_paper --seeds 7", ["--seeds=7 is not allowed", "give at least 8"]),
+        ("check bowl_paper --seeds 0", ["seeds=0 is not allowed"]),
+        ("check bowl_paper --seeds 7", ["seeds=7 is not allowed", "give at least 8"]),
+        ("check bowl_paper --max-seeds 7", ["max_seeds=7 is not allowed", "give at least 8"]),
+        ("check bowl_paper --seeds 8 --max-seeds 16", ["--max-seeds", "give one of them"]),
         # abilities and machines
         ("run bowl gossip", ["gossip needs a problem with 'network'"]),
         ("check bowl_paper --device gpu", ["--device gpu: CuPy", "--device cpu"]),

@@ -7,23 +7,28 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from theorysim.backend import Backend, select
 from theorysim.findings import Finding, Verdict, worst
 from theorysim.lab import LEVELS, Lab
-from theorysim.model import MIN_SEEDS, Claim, Control, Paper, Spec
+from theorysim.levels import judged, number_of_looks, open_to_seeds, share_of_look
+from theorysim.model import MIN_SEEDS, Claim, Control, Paper, Spec, TheorysimError
 from theorysim.registry import PAPERS, PaperCheck
 from theorysim.store import Store
 from theorysim.validation import at_least, non_negative, one_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+MAX_SEEDS = {"quick": 64, "full": 512}
 
 
 @dataclass(frozen=True)
@@ -113,39 +118,137 @@ def check(
     device: str | Backend = "auto",
     seed: int = 0,
     seeds: int | None = None,
+    max_seeds: int | None = None,
     store: Store | None = None,
     progress: Progress = lambda what, done, total: None,
     on_claim: Callable[[ClaimFinding], None] = lambda finding: None,
 ) -> PaperReport:
     """Check the claims of a paper (all, or those named) and their controls.
 
-    ``seeds``, at least 8, replaces the number of runs of every Monte Carlo claim. ``store`` keeps finished cells (default:
-    the user's cache). ``progress(what, done, total)`` hears of cells, ``on_claim`` of finished claims. Raises TheorysimError
-    for bad input.
+    A claim that noise leaves open is given twice the seeds, again and again up to ``max_seeds`` (default: 64 at level quick,
+    512 at full); every look at the data may spend a share of the error level only. ``seeds`` instead fixes the number of runs
+    of every Monte Carlo claim, for one look. Either is at least 8. ``store`` keeps finished cells (default: the user's cache).
+    ``progress(what, done, total)`` hears of cells, ``on_claim`` of finished claims. Raises TheorysimError for bad input.
+    """
+    found: PaperCheck = PAPERS.get(paper)
+    return check_claims(
+        found.paper,
+        found.select(claims),
+        level=level,
+        device=device,
+        seed=seed,
+        seeds=seeds,
+        max_seeds=max_seeds,
+        store=store,
+        progress=progress,
+        on_claim=on_claim,
+    )
+
+
+def check_claims(
+    paper: Paper,
+    claims: Sequence[Claim],
+    *,
+    level: str = "quick",
+    device: str | Backend = "auto",
+    seed: int = 0,
+    seeds: int | None = None,
+    max_seeds: int | None = None,
+    store: Store | None = None,
+    progress: Progress = lambda what, done, total: None,
+    on_claim: Callable[[ClaimFinding], None] = lambda finding: None,
+) -> PaperReport:
+    """Check claims that stand together as those of one paper: their verdicts are corrected by Holm over all of them.
+
+    The options are those of ``check``. A claim is announced when it is settled by itself, and again in the rare case that
+    the correction, or the seeds that it asks for, changes its verdict.
     """
     one_of("level", level, LEVELS)
     non_negative("seed", seed)
+    budget = seed_budget(level, seeds, max_seeds)
+    lab = Lab(select(device), level, seed, seeds, max_seeds=budget, store=store or Store())
+    looks = 1 if seeds is not None else number_of_looks(budget)
+    cases = [_Case(claim, replace(lab, progress=partial(progress, claim.name)), looks) for claim in claims]
+    announced = []
+    for case in cases:
+        case.begin()
+        announced.append(case.found(*_judged([case])))
+        on_claim(announced[-1])
+    while growing := [case for case, finding in zip(cases, _judged(cases), strict=True) if case.may_grow(finding)]:
+        for case in growing:
+            case.grow(case.look + 1)
+    findings = [case.found(finding) for case, finding in zip(cases, _judged(cases), strict=True)]
+    for before, after in zip(announced, findings, strict=True):
+        if before.verdict is not after.verdict:
+            on_claim(after)
+    return PaperReport(paper, tuple(findings), level, seed, environment(lab.backend, seeds, budget))
+
+
+def seed_budget(level: str, seeds: int | None, max_seeds: int | None) -> int:
+    """The largest number of seeds a claim may use; TheorysimError for a request of fewer than 8, or of both kinds."""
+    if seeds is not None and max_seeds is not None:
+        raise TheorysimError(
+            "--seeds (seeds=) fixes the number of seeds, --max-seeds (max_seeds=) lets it grow; give one of them"
+        )
+    too_few = "fewer seeds give no standard error that could carry a verdict"
     if seeds is not None:
-        at_least("seeds", seeds, MIN_SEEDS, "fewer seeds give no standard error that could carry a verdict")
-    found: PaperCheck = PAPERS.get(paper)
-    selected = found.select(claims)
-    backend, kept = select(device), store or Store()
-    findings = []
-    for claim in selected:
-        lab = Lab(backend, level, seed, seeds, kept, progress=lambda done, total, name=claim.name: progress(name, done, total))  # type: ignore[misc]
-        findings.append(_check_claim(claim, lab))
-        on_claim(findings[-1])
-    return PaperReport(found.paper, tuple(findings), level, seed, environment(backend, seeds))
+        return at_least("seeds", seeds, MIN_SEEDS, too_few)
+    return MAX_SEEDS[level] if max_seeds is None else at_least("max_seeds", max_seeds, MIN_SEEDS, too_few)
 
 
-def _check_claim(claim: Claim, lab: Lab) -> ClaimFinding:
-    begin = time.perf_counter()
-    finding = claim.function(lab)
-    controls = tuple(ControlFinding(control, claim.function(lab, **control.setting)) for control in claim.controls)
-    return ClaimFinding(claim, finding, controls, time.perf_counter() - begin)
+@dataclass
+class _Case:
+    """A claim on its way: what was found at the latest look, before Holm's correction, and what its controls found."""
+
+    claim: Claim
+    lab: Lab
+    looks: int
+    look: int = 0
+    finding: Finding | None = None
+    controls: tuple[ControlFinding, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def share(self) -> float:
+        return share_of_look(self.look, self.looks)
+
+    def begin(self) -> None:
+        """The claim and its controls, each until it is settled by itself."""
+        self.grow(0)
+        begin = time.perf_counter()
+        self.controls = tuple(ControlFinding(control, self._control(control)) for control in self.claim.controls)
+        self.seconds += time.perf_counter() - begin
+
+    def grow(self, first: int) -> None:
+        """Look on from look ``first`` until the claim is settled by itself."""
+        begin = time.perf_counter()
+        self.finding, self.look = self._grown({}, first)
+        self.seconds += time.perf_counter() - begin
+
+    def may_grow(self, finding: Finding) -> bool:
+        return open_to_seeds(finding) and self.look + 1 < self.looks
+
+    def found(self, finding: Finding) -> ClaimFinding:
+        return ClaimFinding(self.claim, finding, self.controls, self.seconds)
+
+    def _control(self, control: Control) -> Finding:
+        finding, look = self._grown(control.setting, 0)
+        return judged([finding], [share_of_look(look, self.looks)])[0]
+
+    def _grown(self, setting: Mapping[str, Any], first: int) -> tuple[Finding, int]:
+        for look in range(first, self.looks):
+            finding = self.claim.function(replace(self.lab, look=look), **setting)
+            if not open_to_seeds(judged([finding], [share_of_look(look, self.looks)])[0]):
+                break
+        return finding, look
 
 
-def environment(backend: Backend, seeds: int | None = None) -> dict[str, str]:
+def _judged(cases: Sequence[_Case]) -> list[Finding]:
+    """The findings of the cases at their latest looks, corrected over all of them."""
+    return judged([case.finding for case in cases if case.finding], [case.share for case in cases])
+
+
+def environment(backend: Backend, seeds: int | None, budget: int) -> dict[str, str]:
     """What a reader needs to repeat a check: versions, device, command line, time."""
     import theorysim
 
@@ -155,7 +258,7 @@ def environment(backend: Backend, seeds: int | None = None) -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "seeds": "as the claims say" if seeds is None else str(seeds),
+        "seeds": f"as the claims say, doubled up to {budget} where noise leaves a claim open" if seeds is None else str(seeds),
         "command": shlex.join(["theorysim", *sys.argv[1:]])
         if Path(sys.argv[0]).name in ("theorysim", "__main__.py")
         else "Python session",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from theorysim.backend import DEVICES, Backend, select
-from theorysim.check import PaperReport, Progress, check, exit_code
+from theorysim.check import PaperReport, Progress, check, exit_code, seed_budget
 from theorysim.lab import LEVELS
-from theorysim.model import MIN_SEEDS, TheorysimError
+from theorysim.model import TheorysimError
 from theorysim.registry import PAPERS
 from theorysim.store import Store
-from theorysim.validation import at_least, non_negative
+from theorysim.validation import non_negative
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +38,7 @@ class Request(NamedTuple):
     backend: Backend
     seed: int
     seeds: int | None
+    max_seeds: int | None
     store: Store
 
 
@@ -45,14 +46,25 @@ class Request(NamedTuple):
 @click.argument("targets", metavar="[PAPER[:CLAIM]]...", nargs=-1)
 @click.option("--level", type=click.Choice(LEVELS), default="quick", show_default=True, help="How large the checks are.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute.")
-@click.option("--seeds", type=int, metavar="N", help="Runs of every Monte Carlo claim  [default: as the claim says]")
+@click.option("--seeds", type=int, metavar="N", help="Runs of every Monte Carlo claim, fixed  [default: they grow]")
+@click.option("--max-seeds", type=int, metavar="N", help="Runs a claim may grow to  [default: 64 at level quick, 512 at full]")
 @click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Report folder  [default: theorysim-report/PAPER]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, one line a paper.")
 def check_command(
-    targets: tuple[str, ...], level: str, device: str, seeds: int | None, seed: int, out: Path | None, as_json: bool
+    targets: tuple[str, ...],
+    level: str,
+    device: str,
+    seeds: int | None,
+    max_seeds: int | None,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
 ) -> int:
     """Check the claims of papers, each with its controls; without an argument, of all papers.
+
+    A Monte Carlo claim that its seeds leave open is given twice as many, again and again up to --max-seeds; every look at the
+    data may spend a share of the error level only, so that looking on costs no certainty.
 
     Writes report.html, findings.json, table.csv and figures; with several papers, into one folder each below DIR.
     Finished cells are kept: an interrupted check, given again, goes on where it was.
@@ -67,11 +79,10 @@ def check_command(
     from theorysim.report import prepare_folder
 
     non_negative("--seed", seed)
-    if seeds is not None:
-        at_least("--seeds", seeds, MIN_SEEDS, "fewer seeds give no standard error that could carry a verdict")
+    seed_budget(level, seeds, max_seeds)
     claims = _resolve(targets)
     folders = {paper: _folder(out, paper, len(claims)) for paper in claims}
-    request = Request(claims, folders, level, select(device), seed, seeds, Store())
+    request = Request(claims, folders, level, select(device), seed, seeds, max_seeds, Store())
     for folder in folders.values():
         prepare_folder(folder)
     try:
@@ -120,6 +131,7 @@ def _check_all(request: Request, as_json: bool) -> list[PaperReport]:
                 device=request.backend,
                 seed=request.seed,
                 seeds=request.seeds,
+                max_seeds=request.max_seeds,
                 store=request.store,
                 progress=progress,
                 on_claim=lambda found: console.print(claim_text(found), soft_wrap=True),

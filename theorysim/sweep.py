@@ -237,7 +237,7 @@ def _not_judged(found: Finding) -> Finding:
     spread = "" if found.interval is None else f" [{found.interval[0]:.3f}, {found.interval[1]:.3f}]"
     panels = tuple(replace(panel, series=tuple(s for s in panel.series if s.role != "predicted")) for panel in found.panels)
     reason = f"exponent {found.measured:.3f}{spread}; no claim was given to judge it against"
-    return replace(found, verdict=Verdict.UNDECIDED, reason=reason, predicted=None, limits=None, panels=panels)
+    return replace(found, verdict=Verdict.UNDECIDED, reason=reason, predicted=None, limits=None, panels=panels, evidence=None)
 
 
 def _is_number(value: Any) -> bool:
