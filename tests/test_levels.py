@@ -15,6 +15,7 @@ from theorysim.analyses.bound_in_expectation import bound_in_expectation
 from theorysim.analyses.exponent import exponent
 from theorysim.findings import Evidence, Finding, Verdict, together
 from theorysim.levels import judged, number_of_looks, open_to_seeds, share_of_look
+from theorysim.rates import estimate, judge
 from theorysim.statistics import holm
 
 C, U, V = Verdict.CONSISTENT, Verdict.UNDECIDED, Verdict.VIOLATED
@@ -90,6 +91,19 @@ def test_the_drift_guard_is_as_strict_as_the_look() -> None:
     assert found(drifting) == [U]
     (early,) = judged([drifting], [0.25])
     assert (early.verdict, early.reason) == (V, "too large")
+
+
+@pytest.mark.parametrize("power", [-1.0, -0.9, -0.8, -0.7])
+@pytest.mark.parametrize("share", [1.0, 0.5, 1 / 127])
+def test_a_finding_at_a_look_is_the_rule_at_that_level(power: float, share: float) -> None:
+    """The rule on arrays, whose error rates are measured, and the path that every check takes give the same verdict."""
+    rng = np.random.default_rng(7)
+    T = np.rint(np.geomspace(16, 4096, 13))
+    for dim in (10, 100, 1000):
+        errors = rng.chisquare(dim, (16, 13)) / dim * T**power * (1 + rng.choice([0.0, 10.0]) / T)
+        rule = judge(estimate(T, errors, -np.log(T)), 0.1, share=share)
+        expected = V if rule.is_violated else C if rule.is_consistent else U
+        assert found(exponent(T, errors, claim=-1.0), shares=[share]) == [expected]
 
 
 def test_holm_counts_all_numbers_for_a_violation_and_claims_for_consistency() -> None:
