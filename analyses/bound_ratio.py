@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from theorysim.bounds import Bound
 from theorysim.findings import Finding, Panel, Series, Verdict
+from theorysim.model import Spec, TheorysimError
+from theorysim.ratios import Floats, Ratios, against_bound
 from theorysim.registry import register_analysis
 from theorysim.trace import Trace
-
-Array = NDArray[np.float64]
 
 
 @register_analysis
@@ -30,62 +29,87 @@ def bound_ratio(
 
     ``bound`` is an expression in T, the problem's constants and the names of ``where``: a measure (``"max_distance:inf"``), a
     hyper-parameter (``"lr"``) or a number. A diverged run violates. Reports the supremum of measured / bound, where it is
-    attained and its final value; a violation carries a reproducer. It is a statement about runs: no statistics.
+    attained and its final value; a violation carries a reproducer: the run alone, from which the smallest counterexample is
+    found. It is a statement about runs: no statistics. UNDECIDED where the bound is no number on some run.
     """
-    ratios = [ratios_of(trace, of, bound, where or {}) for trace in traces]
-    suprema = [float(ratio.max()) for ratio in ratios]
-    top = int(np.argmax(suprema))
-    row, record = np.unravel_index(int(np.argmax(ratios[top])), ratios[top].shape)
-    step = int(_later(traces[top])[record])
-    violated = suprema[top] > 1 + slack
+    names = where or {}
+    found = [against_bound(trace, of, bound, names) for trace in traces]
+    if not found or any(not len(each.steps) for each in found):
+        raise TheorysimError(f"bound_ratio of {of!r} needs traces with a recorded step T >= 1; record more steps")
+    top = int(np.argmax([_largest(each.ratio) for each in found]))
+    row, record = np.unravel_index(int(np.argmax(_known(found[top].ratio))), found[top].ratio.shape)
+    supremum, step = _largest(found[top].ratio), int(found[top].steps[record])
+    unknown = next((i for i, each in enumerate(found) if np.isnan(each.ratio).any()), None)
+    violated = supremum > 1 + slack
     runs = sum(len(trace.runs) for trace in traces)
-    what = f"{suprema[top]:.4g} times the bound at T={step} on {traces[top].cell.problem}"
+    reason = f"worst of {runs} runs: {supremum:.4g} times the bound at T={step} on {traces[top].cell.problem}"
+    if unknown is not None and not violated:
+        reason = f"the bound {bound} is no number on some run on {traces[unknown].cell.problem}; elsewhere {reason}"
     return Finding(
         label=label,
-        verdict=Verdict.VIOLATED if violated else Verdict.CONSISTENT,
-        reason=f"worst of {runs} runs: {what}",
-        measured=suprema[top],
+        verdict=Verdict.VIOLATED if violated else Verdict.CONSISTENT if unknown is None else Verdict.UNDECIDED,
+        reason=reason,
+        measured=supremum if violated or unknown is None else float("nan"),
         predicted=1.0,
         limits=(0.0, 1.0 + slack),
-        panels=(_panel(traces[top], ratios[top], label),),
-        details={"runs": runs, "worst step": step, "final ratio": max(float(ratio[:, -1].max()) for ratio in ratios)},
-        reproducer=_reproducer(traces[top], int(row), step, suprema[top]) if violated else None,
+        panels=(_panel(found[top], label),),
+        details={"runs": runs, "worst step": step, "final ratio": float(np.max([each.ratio[:, -1].max() for each in found]))},
+        reproducer=_reproducer(traces[top], found[top], (int(row), int(record)), (of, bound, names, slack)) if violated else None,
     )
 
 
-def ratios_of(trace: Trace, of: str, bound: str, where: Mapping[str, Any]) -> Array:
-    """measured / bound, ``(rows, records with T >= 1)``; 0/0 counts as 0 and a non-finite measurement as infinity."""
-    later = trace.steps >= 1
-    values: dict[str, Any] = {name: trace.constant(name)[:, None] for name in trace.constants}
-    values |= {name: _value(trace, source, later) for name, source in where.items()}
-    values["T"] = _later(trace)[None, :].astype(float)
-    measured = trace[of][:, later]
-    with np.errstate(all="ignore"):
-        limit = np.broadcast_to(np.asarray(Bound(bound)(values), dtype=float), measured.shape)
-        ratio = np.where(measured == 0, 0.0, measured / limit)
-    return np.where(np.isfinite(measured), np.nan_to_num(ratio, nan=np.inf), np.inf)
+def _known(ratio: Floats) -> Floats:
+    return np.nan_to_num(ratio, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 
 
-def _value(trace: Trace, source: Any, later: NDArray[np.bool_]) -> Any:
-    if not isinstance(source, str):
-        return source
-    return trace[source][:, later] if source in trace.values else trace.hyper(source)[:, None]
+def _largest(ratio: Floats) -> float:
+    """The largest ratio that is known."""
+    return float(_known(ratio).max())
 
 
-def _later(trace: Trace) -> NDArray[np.int64]:
-    return trace.steps[trace.steps >= 1]
-
-
-def _panel(trace: Trace, ratio: Array, label: str) -> Panel:
-    steps = tuple(map(float, _later(trace)))
+def _panel(found: Ratios, label: str) -> Panel:
+    steps = tuple(map(float, found.steps))
     floor = np.finfo(float).tiny
-    curves = {"largest over runs": ratio.max(axis=0), "median over runs": np.median(ratio, axis=0)}
+    curves = {"largest over runs": found.ratio.max(axis=0), "median over runs": np.median(found.ratio, axis=0)}
     series = [Series(name, steps, tuple(np.maximum(curve, floor))) for name, curve in curves.items()]
     ends = (steps[0], steps[-1])
     return Panel(label, "T", "measured / bound", (*series, Series("the bound", ends, (1.0, 1.0), "bound")))
 
 
-def _reproducer(trace: Trace, row: int, step: int, ratio: float) -> dict[str, Any]:
-    """What to run to see it: the cell, the run and the variant, the step, and the ratio there."""
-    variant = {name: values[row].item() for name, values in trace.parameters.items()}
-    return {"cell": trace.cell.to_json(), "run": int(trace.runs[row]), "variant": variant, "step": step, "ratio": ratio}
+def _reproducer(
+    trace: Trace, found: Ratios, place: tuple[int, int], judged: tuple[str, str, Mapping[str, Any], float]
+) -> dict[str, Any]:
+    """What to run to see it: the run and the variant alone, what is judged there, and what came out at the worst step.
+
+    The cell's ``record`` says at which steps the bound was judged. ``until`` is dropped: alone, the run goes as far as it went.
+    """
+    (row, _), (of, bound, where, slack) = place, judged
+    cell = replace(
+        trace.cell,
+        algorithm=_alone(trace.cell.algorithm, row // trace.cell.runs),
+        steps=int(trace.steps[-1]) if trace.cell.until is not None else trace.cell.steps,
+        runs=1,
+        first_run=int(trace.runs[row]),
+        measure=tuple(dict.fromkeys([of, *(name for name in where.values() if name in trace.values)])),
+        until=None,
+    )
+    return {
+        "cell": cell.to_json(),
+        "of": of,
+        "bound": bound,
+        "where": {name: source if isinstance(source, str) else float(source) for name, source in where.items()},
+        "slack": slack,
+        "step": int(found.steps[place[1]]),
+        "measured": float(found.measured[place]),
+        "limit": float(found.limit[place]),
+        "ratio": float(found.ratio[place]),
+    }
+
+
+def _alone(spec: Spec, variant: int) -> Spec:
+    """An algorithm with one value of every list, those of a wrapped algorithm included."""
+    chosen = [
+        (key, _alone(value, variant) if isinstance(value, Spec) else value[variant] if isinstance(value, tuple) else value)
+        for key, value in spec.params
+    ]
+    return replace(spec, params=tuple(chosen))

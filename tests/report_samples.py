@@ -1,4 +1,4 @@
-"""A made-up paper report with everything a report can hold: parts, panels, tables, a failed control, numbers not finite."""
+"""A made-up paper report with everything a report can hold: parts, panels, tables, a failed control, a counterexample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 from theorysim.check import ClaimFinding, ControlFinding, PaperReport
 from theorysim.findings import Finding, Panel, Series, Table, Verdict, together
 from theorysim.model import Claim, Control, Paper
+from theorysim.registry import algorithm, problem
 from theorysim.report import report_data
+from theorysim.reproducer import Counterexample
 
 INF, NAN = math.inf, math.nan
 PAPER = Paper(
@@ -133,6 +135,28 @@ def violated_claim() -> ClaimFinding:
     return ClaimFinding(claim, together(bad, odd), (outcome,), 0.5)
 
 
+def counterexample() -> Counterexample:
+    """One whose measured value is not finite, claimed at some steps only."""
+    return Counterexample(
+        problem=problem("anisotropic_quadratic", dim=9, start=[1.0, -2.0, *[0.5] * 7]),
+        algorithm=algorithm("average", of=algorithm("adagrad", lr="0.71*D_inf_0", eps=0.0)),
+        steps=3,
+        run=2,
+        seed=5,
+        of="gap",
+        bound="2*L_infnorm*D_inf**2/T + eps",
+        where={"D_inf": "max_distance:inf", "eps": 0.0},
+        slack=1e-9,
+        claimed=(1, 3, 10),
+        measured=INF,
+        limit=4.00007,
+        ratio=INF,
+        history=("problem: anisotropic_quadratic(dim=1000) to anisotropic_quadratic(dim=9)", "steps: 10 to 3"),
+        tried=99,
+        minimal=True,
+    )
+
+
 def function_of(source: Any) -> Any:
     def function(lab: Any) -> Finding:
         raise AssertionError
@@ -144,7 +168,8 @@ def function_of(source: Any) -> Any:
 def sample_report() -> PaperReport:
     environment = {"theorysim": "0.1.0", "device": "CPU, 2 cores", "command": "theorysim check toy_paper --out <here>"}
     environment |= {"seeds": "as the claims say"}
-    return PaperReport(PAPER, (dimension_claim(), bound_claim(), violated_claim()), "quick", 0, environment)
+    violated = replace(violated_claim(), counterexample=counterexample())
+    return PaperReport(PAPER, (dimension_claim(), bound_claim(), violated), "quick", 0, environment)
 
 
 def data_of(claim: ClaimFinding) -> dict[str, Any]:

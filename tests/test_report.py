@@ -24,6 +24,7 @@ from theorysim.model import TheorysimError
 from theorysim.report import load_data, prepare_folder, report_data, save_report, write_report
 from theorysim.report.data import drawings
 from theorysim.report.table import rows, rows_of
+from theorysim.reproducer import load_counterexample
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +140,8 @@ def test_a_folder_without_permission_is_found_before_anything_is_computed(
         (None, "there is no report in"),
         ("{not json", "cannot be read as a report"),
         ("[1, 2]", "has report format None"),
-        ('{"format": 999}', "has report format 999, this version reads 1"),
-        ('{"format": 1}', "damaged: report has no 'paper'"),
+        ('{"format": 999}', "has report format 999, this version reads 2"),
+        ('{"format": 2}', "damaged: report has no 'paper'"),
     ],
 )
 def test_what_is_no_report_is_refused_with_a_sentence(tmp_path: Path, content: str | None, message: str) -> None:
@@ -151,6 +152,11 @@ def test_what_is_no_report_is_refused_with_a_sentence(tmp_path: Path, content: s
 
 
 def test_damage_deep_inside_is_found(folder: Path, tmp_path: Path) -> None:
+    data = load_data(folder)
+    data["claims"][2]["counterexample"]["content"]["steps"] = 0
+    (tmp_path / "findings.json").write_text(json.dumps(data))
+    with pytest.raises(TheorysimError, match=r"claims\[2\]\.counterexample is .* not a counterexample"):
+        load_data(tmp_path)
     data = load_data(folder)
     data["claims"][1]["finding"]["parts"][7]["limits"] = [0.0, "one"]
     (tmp_path / "findings.json").write_text(json.dumps(data))
@@ -165,6 +171,21 @@ def test_only_figures_of_the_earlier_report_are_removed(report: PaperReport, tmp
     assert {path.name for path in (tmp_path / "figures").glob("*.svg")} == {"convex_bound-1.svg", "my own.svg"}
     save_report(replace(report, claims=report.claims[2:]), tmp_path)
     assert list((tmp_path / "figures").iterdir()) == [mine]
+
+
+def test_a_counterexample_is_a_file_of_its_own_and_goes_with_its_report(report: PaperReport, tmp_path: Path) -> None:
+    save_report(report, tmp_path)
+    folder = tmp_path / "counterexamples"
+    assert [path.name for path in folder.iterdir()] == ["a_name-that-is-odd.json"]
+    assert load_counterexample(tmp_path) == load_counterexample(next(folder.iterdir())) == report.claims[2].counterexample
+    mine = folder / "mine.json"
+    mine.write_text("kept")
+    save_report(replace(report, claims=report.claims[:2]), tmp_path)
+    assert list(folder.iterdir()) == [mine]
+    mine.unlink()
+    save_report(report, tmp_path)
+    save_report(replace(report, claims=report.claims[:2]), tmp_path)
+    assert not folder.exists()
 
 
 def test_reading_a_report_loads_neither_matplotlib_nor_jinja() -> None:

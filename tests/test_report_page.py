@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from report_samples import INF, data_of, dimension_claim, sample_report, violated_claim
+from report_samples import INF, PAPER, counterexample, data_of, dimension_claim, sample_report, violated_claim
 from rich.console import Console
 
 from theorysim.check import PaperReport
@@ -85,11 +85,33 @@ def test_the_page_shows_what_was_found(markup: str, report: PaperReport) -> None
         assert section.count("<svg ") == len(drawings(data_of(claim)))
     assert sections[0].index("predicted exponent") < sections[0].index("<svg ") < sections[0].index("What was judged")
     assert "<math" in sections[0] and "<mfrac>" in sections[1] and sections[1].count("<msqrt>") >= 4
-    assert r"\unknown{x}" in sections[2] and "Smallest reproducer" in sections[2] and "✗ NO" in sections[2]
+    assert r"\unknown{x}" in sections[2] and "✗ NO" in sections[2]
     assert "All 60" in sections[1] and sections[1].count("seed 9") > 6
     for text in ("theorysim check toy_paper", "CPU, 2 cores", "@inproceedings{toy2025", "as the claims say", "1 of 4 controls"):
         assert text in markup, text
     assert "proved" not in markup
+
+
+def test_a_counterexample_is_shown_with_the_command_that_repeats_it(markup: str, report: PaperReport) -> None:
+    section = re.findall(r"<section.*?</section>", markup, flags=re.S)[2]
+    words = " ".join(re.sub(r"<[^>]*>", " ", section).split())
+    for part in (
+        "After 3 steps, gap is ∞ where the bound allows 4.00007 : ∞ times as much.",
+        "anisotropic_quadratic(dim=9, start=[1, ..., 0.5; 9])",
+        "average(of=adagrad(eps=0, lr=0.71*D_inf_0))",
+        "2 of seed 5",
+        "theorysim replay counterexamples/a_name-that-is-odd.json",
+        "99 runs were made for it.",
+        "steps: 10 to 3",
+    ):
+        assert part in words, part
+    assert "Reproducer" not in words and "used up" not in words
+    assert "Counterexample" not in "".join(re.findall(r"<section.*?</section>", markup, flags=re.S)[:2])
+
+
+def test_a_reproducer_of_another_kind_is_shown_as_it_is(tmp_path: Path) -> None:
+    page = save_report(PaperReport(PAPER, (violated_claim(),), "quick", 0), tmp_path).read_text(encoding="utf-8")
+    assert "<h3>Reproducer</h3>" in page and "Counterexample" not in page and not (tmp_path / "counterexamples").exists()
 
 
 def test_text_of_the_paper_is_escaped(markup: str) -> None:
@@ -187,6 +209,7 @@ def test_the_terminal_says_what_matters(report: PaperReport) -> None:
         "CONSISTENT  steps_do_not_grow_with_dimension    1.01 (predicted 1, 0.9 to 1.1)",
         "            control rotate=True                 VIOLATED, as it must",
         "            control eps=0.01                    CONSISTENT, BUT MUST BE VIOLATED",
+        "            counterexamples/a_name-that-is-odd.json: inf times the bound at T=3",
         "  claims    3: 2 consistent, 1 violated",
         "  controls  4: 1 NOT as they must",
     ):
@@ -197,7 +220,14 @@ def test_long_names_settings_and_reasons_stay_within_80_columns() -> None:
     base = violated_claim()
     claim = replace(base.claim, name="a_very_long_name_" * 8)
     control = replace(base.controls[0], control=Control({"setting": "x" * 120}, "why"))
-    long = replace(base, claim=claim, controls=(control,), finding=replace(base.finding, reason="because of this and that " * 40))
+    found = counterexample()
+    long = replace(
+        base,
+        claim=claim,
+        controls=(control,),
+        counterexample=found,
+        finding=replace(base.finding, reason="because of this and that " * 40),
+    )
     lines = claim_text(long).plain.splitlines()
     assert max(map(len, lines)) <= 80 and len(lines) < 16
     silent = replace(dimension_claim(), finding=Finding("no number", Verdict.CONSISTENT, "holds"), controls=())

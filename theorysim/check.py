@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from theorysim.backend import Backend, select
+from theorysim.counterexample import Counterexample, smallest
 from theorysim.findings import Finding, Verdict, worst
 from theorysim.lab import LEVELS, Lab
 from theorysim.levels import judged, number_of_looks, open_to_seeds, share_of_look
@@ -55,6 +56,7 @@ class ClaimFinding:
     finding: Finding
     controls: tuple[ControlFinding, ...]
     seconds: float
+    counterexample: Counterexample | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -207,6 +209,7 @@ class _Case:
     finding: Finding | None = None
     controls: tuple[ControlFinding, ...] = ()
     seconds: float = 0.0
+    counterexample: Counterexample | None = None
 
     @property
     def share(self) -> float:
@@ -229,7 +232,10 @@ class _Case:
         return open_to_seeds(finding) and self.look + 1 < self.looks
 
     def found(self, finding: Finding) -> ClaimFinding:
-        return ClaimFinding(self.claim, finding, self.controls, self.seconds)
+        """The record of the claim; of a violated bound, with the smallest case that can be found."""
+        if finding.verdict is Verdict.VIOLATED and self.counterexample is None:
+            self.counterexample = smallest(finding.reproducer, self.lab.backend)
+        return ClaimFinding(self.claim, finding, self.controls, self.seconds, self.counterexample)
 
     def _control(self, control: Control) -> Finding:
         finding, look = self._grown(control.setting, 0)

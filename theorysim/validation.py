@@ -1,10 +1,14 @@
-"""Checks of what a user asked for; each raises TheorysimError saying what was asked, what is allowed and the way out."""
+"""Checks of what a user asked for; each raises TheorysimError saying what was asked, what is allowed and the way out.
+
+At the end, the shape of what is read back from a file.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from theorysim.model import TheorysimError
@@ -60,3 +64,41 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     if value not in choices:
         raise TheorysimError(f"{name}={value!r} is not allowed; choose one of {', '.join(map(str, choices))}")
     return value
+
+
+# ------------------------------------------------------------------------------------------------ what a file holds
+@dataclass(frozen=True)
+class Kind:
+    """Values of one kind: ``what`` they are, and a test that they pass."""
+
+    what: str
+    holds: Callable[[Any], bool]
+
+
+def is_number(value: Any) -> bool:
+    """A number as JSON holds it: None, or the texts "inf", "-inf" and "nan" for what is not finite."""
+    return value is None or value in ("inf", "-inf", "nan") or isinstance(value, int | float)
+
+
+NUMBER = Kind("a number", is_number)
+
+
+def mismatch(value: Any, shape: Any, where: str) -> str:
+    """Empty, or the first place where ``value`` has not the shape it must have.
+
+    A shape is a Kind, a type or a tuple of types, [shape] for a list of that shape, or {key: shape} for a dictionary with these
+    keys and any others.
+    """
+    if isinstance(shape, Kind):
+        return "" if shape.holds(value) else f"{where} is {str(value)[:40]!r}, not {shape.what}"
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{where} is not a list"
+        return next(filter(None, (mismatch(item, shape[0], f"{where}[{n}]") for n, item in enumerate(value))), "")
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return f"{where} is not a record"
+        if missing := [key for key in shape if key not in value]:
+            return f"{where} has no {missing[0]!r}"
+        return next(filter(None, (mismatch(value[key], inner, f"{where}.{key}") for key, inner in shape.items())), "")
+    return "" if isinstance(value, shape) else f"{where} is {str(value)[:40]!r}, which has the wrong type"

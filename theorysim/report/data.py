@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from theorysim.findings import Finding, Panel, Series, Table, Verdict
 from theorysim.model import TheorysimError
+from theorysim.reproducer import FOLDER
 
 if TYPE_CHECKING:
     from theorysim.check import ClaimFinding, ControlFinding, PaperReport
+    from theorysim.reproducer import Counterexample
 
 Data = dict[str, Any]
-FORMAT = 1
+FORMAT = 2
 
 
 class Drawing(NamedTuple):
@@ -58,6 +60,7 @@ def claim_data(found: ClaimFinding) -> Data:
         "seconds": round(float(found.seconds), 3),
         "finding": finding_data(found.finding),
         "controls": [_control_data(control) for control in found.controls],
+        "counterexample": _counterexample_data(found.counterexample),
     }
 
 
@@ -89,6 +92,13 @@ def _control_data(found: ControlFinding) -> Data:
         "as_it_must": found.as_it_must,
         "finding": finding_data(found.finding),
     }
+
+
+def _counterexample_data(found: Counterexample | None) -> Data | None:
+    """A counterexample: its Specs as they read, and what its file holds."""
+    if found is None:
+        return None
+    return {"problem": str(found.problem), "algorithm": str(found.algorithm), "content": found.to_json()}
 
 
 def _table_data(table: Table) -> Data:
@@ -178,12 +188,22 @@ def _once(found: list[tuple[Data, Data]]) -> list[tuple[Data, Data]]:
     return [pair for place, pair in enumerate(found) if pair[1] not in [item for _, item in found[:place]]]
 
 
+def stem(claim: str) -> str:
+    """The name of a claim as the beginning of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", claim).strip(".-") or "claim"
+
+
+def counterexample_file(claim: Data) -> str:
+    """Where the counterexample of a claim lies, below the folder of its report."""
+    return f"{FOLDER}/{stem(claim['name'])}.json"
+
+
 def drawings(claim: Data) -> list[Drawing]:
     """The figures of a claim and of the controls that did not do their duty, named ``<claim>-1``, ``<claim>-2``, ..."""
     odd = [(index, control["finding"]) for index, control in enumerate(claim["controls"]) if not control["as_it_must"]]
     found = [(index, item, panel) for index, root in [(None, claim["finding"]), *odd] for item, panel in panels(root)]
-    stem = re.sub(r"[^\w.-]+", "-", claim["name"]).strip(".-") or "claim"
-    return [Drawing(f"{stem}-{n}", item["label"], panel_of(panel), control) for n, (control, item, panel) in enumerate(found, 1)]
+    name = stem(claim["name"])
+    return [Drawing(f"{name}-{n}", item["label"], panel_of(panel), control) for n, (control, item, panel) in enumerate(found, 1)]
 
 
 def count(findings: list[Data]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from theorysim.findings import Verdict
-from theorysim.report.data import Data, count, drawings, everything, leaves, tables
+from theorysim.report.data import Data, count, counterexample_file, drawings, everything, leaves, tables
 from theorysim.report.mathml import display, formula, prose
 from theorysim.report.numbers import allowed, distance, headline, is_limit, tightest_first, typeset
 
@@ -79,7 +79,8 @@ def _view(index: int, claim: Data, figures: Mapping[str, str]) -> Data:
         "noted": [line for line in ranked if line["details"]] if claim["finding"]["parts"] else [],
         "tally": ", ".join(f"{number} {verdict.lower()}" for verdict, number in count(ranked).items() if number),
         "fired": sum(control["as_it_must"] for control in claim["controls"]),
-        "reproducers": [item for item in everything(claim["finding"]) if item["reproducer"]][:1],
+        "counterexample_file": counterexample_file(claim),
+        "reproducers": [item for item in everything(claim["finding"]) if item["reproducer"] and not claim["counterexample"]][:1],
         "controls": [
             control | {"figures": [figure for figure in drawn if figure["control"] == place]}
             for place, control in enumerate(claim["controls"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from theorysim.model import TheorysimError
-from theorysim.report.data import Data, drawings, report_data
+from theorysim.report.data import Data, counterexample_file, drawings, report_data
 from theorysim.report.schema import FILE, load_data
 from theorysim.report.table import csv_text, rows
+from theorysim.reproducer import FOLDER
 
 if TYPE_CHECKING:
     from theorysim.check import PaperReport
@@ -40,16 +42,17 @@ def prepare_folder(folder: str | Path) -> Path:
 
 
 def write_report(data: Data, folder: str | Path) -> Path:
-    """Write findings.json, table.csv, the figures with their numbers, and report.html; returns the path of the page.
+    """Write findings.json, table.csv, the figures with their numbers, the counterexamples and report.html; returns its path.
 
-    Figures of an earlier report in the same folder are removed. Raises TheorysimError where the folder cannot be written.
+    Figures and counterexamples of an earlier report in the same folder are removed. Raises TheorysimError where the folder
+    cannot be written.
     """
     from theorysim.report.figures import inline, panel_csv, render
     from theorysim.report.page import page
 
     path = prepare_folder(folder)
     _forget(path)
-    _write(path / FILE, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    _write(path / FILE, _json(data))
     _write(path / TABLE, csv_text(rows(data)))
     figures = {}
     for claim in data["claims"]:
@@ -59,12 +62,15 @@ def write_report(data: Data, folder: str | Path) -> Path:
             for ending, content in zip(_ENDINGS, contents, strict=True):
                 _write(path / FIGURES / f"{name}.{ending}", content)
             figures[name] = inline(svg, name, panel.title or owner)
+        if claim["counterexample"]:
+            (path / FOLDER).mkdir(exist_ok=True)
+            _write(path / counterexample_file(claim), _json(claim["counterexample"]["content"]))
     _write(path / PAGE, page(data, figures))
     return path / PAGE
 
 
 def _forget(path: Path) -> None:
-    """Remove the figures of an earlier report, which may have other claims; nothing that we did not write."""
+    """Remove the figures and counterexamples of an earlier report, which may have other claims; nothing that we did not write."""
     try:
         earlier = load_data(path)
     except TheorysimError:
@@ -72,6 +78,15 @@ def _forget(path: Path) -> None:
     for name in [drawing.name for claim in earlier["claims"] for drawing in drawings(claim)]:
         for ending in _ENDINGS:
             (path / FIGURES / f"{name}.{ending}").unlink(missing_ok=True)
+    for claim in earlier["claims"]:
+        if claim["counterexample"]:
+            (path / counterexample_file(claim)).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not there, or the user's own files in it
+        (path / FOLDER).rmdir()
+
+
+def _json(data: Data) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _write(path: Path, content: str | bytes) -> None:

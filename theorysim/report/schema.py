@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from theorysim.findings import Verdict
 from theorysim.model import TheorysimError
 from theorysim.report.data import FORMAT, Data
+from theorysim.reproducer import SHAPE
+from theorysim.validation import NUMBER, Kind, is_number, mismatch
 
 FILE = "findings.json"
 
-# A shape is a type or a tuple of them, [shape] for a list of that shape, or {key: shape} for a dictionary with these keys.
-_TEXT_NUMBERS = ("inf", "-inf", "nan")
-_NUMBER, _VERDICT, _RANGE = "a number", "a verdict", "two numbers"
-_SERIES = {"label": str, "x": [_NUMBER], "y": [_NUMBER], "role": str, "low": [_NUMBER], "high": [_NUMBER]}
+
+def _is_range(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(is_number, value)))
+
+
+def _is_counterexample(value: Any) -> bool:
+    return value is None or not mismatch(value, _COUNTEREXAMPLE, "")
+
+
+_COUNTEREXAMPLE = {"problem": str, "algorithm": str, "content": SHAPE}
+_VERDICT = Kind("a verdict", lambda value: value in tuple(Verdict))
+_RANGE = Kind("two numbers", _is_range)
+_SERIES = {"label": str, "x": [NUMBER], "y": [NUMBER], "role": str, "low": [NUMBER], "high": [NUMBER]}
 _PANEL = {"title": str, "x_label": str, "y_label": str, "series": [_SERIES], "log_x": bool, "log_y": bool, "window": _RANGE}
 _TABLE = {"title": str, "columns": [str], "rows": [list]}
 _FINDING: dict[str, Any] = {
     "label": str,
     "verdict": _VERDICT,
     "reason": str,
-    "measured": _NUMBER,
-    "predicted": _NUMBER,
+    "measured": NUMBER,
+    "predicted": NUMBER,
     "limits": _RANGE,
     "interval": _RANGE,
     "details": dict,
@@ -36,9 +46,10 @@ _FINDING["parts"] = [_FINDING]
 _CONTROL = {"setting": str, "why": str, "expected": _VERDICT, "as_it_must": bool, "finding": _FINDING}
 _CLAIM = dict.fromkeys(("name", "title", "kind", "source", "statement", "bound", "bound_latex", "assumptions", "reason"), str) | {
     "verdict": _VERDICT,
-    "seconds": _NUMBER,
+    "seconds": NUMBER,
     "finding": _FINDING,
     "controls": [_CONTROL],
+    "counterexample": Kind("a counterexample", _is_counterexample),
 }
 _REPORT = {
     "paper": dict.fromkeys(("name", "title", "authors", "venue", "bibtex", "arxiv", "summary"), str) | {"year": int},
@@ -71,35 +82,3 @@ def load_data(folder: str | Path) -> Data:
     if trouble := mismatch(data, _REPORT, "report"):
         raise TheorysimError(f"{path} is damaged: {trouble}; run the check again with --out")
     return data  # type: ignore[no-any-return]
-
-
-def mismatch(value: Any, shape: Any, where: str) -> str:
-    """Empty, or the first place where ``value`` has not the shape it must have."""
-    if isinstance(shape, str):
-        return "" if _SCALARS[shape](value) else f"{where} is {str(value)[:40]!r}, not {shape}"
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return f"{where} is not a list"
-        return next(filter(None, (mismatch(item, shape[0], f"{where}[{n}]") for n, item in enumerate(value))), "")
-    if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            return f"{where} is not a record"
-        if missing := [key for key in shape if key not in value]:
-            return f"{where} has no {missing[0]!r}"
-        return next(filter(None, (mismatch(value[key], inner, f"{where}.{key}") for key, inner in shape.items())), "")
-    return "" if isinstance(value, shape) else f"{where} is {str(value)[:40]!r}, which has the wrong type"
-
-
-def _is_number(value: Any) -> bool:
-    return value is None or value in _TEXT_NUMBERS or isinstance(value, int | float)
-
-
-def _is_range(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
-
-
-_SCALARS: dict[str, Callable[[Any], bool]] = {
-    _NUMBER: _is_number,
-    _RANGE: _is_range,
-    _VERDICT: lambda value: value in tuple(Verdict),
-}

@@ -6,8 +6,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from theorysim.findings import Verdict
-from theorysim.report.data import Data, claim_data, count, leaves
-from theorysim.report.numbers import describe, headline
+from theorysim.report.data import Data, claim_data, count, counterexample_file, leaves
+from theorysim.report.numbers import describe, headline, short
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -63,7 +63,16 @@ def _claim_lines(claim: Data) -> list[Line]:
         lines = [[verdict, (first, "bold")], *_wrapped("".join(rest), indent, "bold"), *_wrapped(numbers, indent, "")]
     if claim["verdict"] != Verdict.CONSISTENT:
         lines += _clipped(_wrapped(claim["reason"], indent, "dim"))
+    if claim["counterexample"]:
+        lines += [[(indent + _counterexample(claim, WIDTH - len(indent)), "bold")]]
     return lines
+
+
+def _counterexample(claim: Data, room: int) -> str:
+    """Where it lies and how far it goes, in one line."""
+    case = claim["counterexample"]["content"]
+    full = f"{counterexample_file(claim)}: {short(case['ratio'])} times the bound at T={case['steps']}"
+    return full if len(full) <= room else counterexample_file(claim)[-room:]
 
 
 def _control_lines(control: Data) -> list[Line]:
