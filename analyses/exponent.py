@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from theorysim.findings import Evidence, Finding, Panel, Series, Verdict
-from theorysim.model import MIN_SEEDS, TheorysimError
-from theorysim.rates import NAMES, Fit, Judgement, fit_exponent, judge, seeds_needed
+from theorysim.analyses._rate_text import Rate, few_points, shortage
+from theorysim.findings import Finding, Panel, Series, Verdict
+from theorysim.model import TheorysimError
+from theorysim.rates import fit_exponent, judge
 from theorysim.registry import register_analysis
-from theorysim.statistics import LEVEL_CONSISTENT, Floats, Sample, arrange, mean_with_error, p_above
+from theorysim.rivals import diagnose
+from theorysim.statistics import Floats, Sample, arrange, mean_with_error
 from theorysim.validation import positive
 
-MIN_POINTS = 7
-MIN_RANGE = 100.0
 LOG_LARGEST = 700.0
-
-# What each condition of the rule says when it is the first to fail.
-OPEN = {
-    "C1": "it is not shown to lie within {within:g} of the claim",
-    "C2": "a drift of the local slope by {limit:.3g} is not excluded",
-    "C2 one-sided": "the slope at the end of the window is not shown to exceed the claim by less than {limit:.3g}",
-    "C3": "the last third of the window is off the claim by {t3:+.3f}",
-    "V1": "it is off the claim by more than {within:g}, but not significantly",
-    "V2": "the later half of the window is off the claim by {H:+.3f} only",
-    "V3": "a drift back to the claim is not excluded",
-    "V4": "a drift towards the claim by {twice:g} is not excluded",
-    "V5": "the local slope drifts towards the claim",
-}
 
 
 @register_analysis
@@ -59,37 +47,27 @@ def exponent(
     shown but not fitted; it must not depend on the measured values, apart from a floor of the number format.
 
     Too few points, seeds or too short a range is UNDECIDED. A seed that is not finite makes the mean infinite: VIOLATED
-    if ``one_sided``, else UNDECIDED. Raises TheorysimError for shapes that do not match and for a law that is not positive.
+    if ``one_sided``, else UNDECIDED. The best of several rival laws (rivals.py) is named in the reason of a doubtful claim and in
+    ``details``; it decides nothing. Raises TheorysimError for shapes that do not match and for a law that is not positive.
     """
     positive("within", within)
     sample = arrange(x, errors, exact, excluded)
     curve = _claimed(x, claim, law)[sample.kept]
-    window = sample.window()
+    window, axes = sample.window(), (variable, quantity)
     label = label or f"exponent of {variable}"
-    broken = divergence(window) or _unusable(window)
+    broken = divergence(window) or unusable(window)
     if broken:
         verdict = Verdict.VIOLATED if one_sided and divergence(window) else Verdict.UNDECIDED
-        return Finding(label, verdict, broken, predicted=claim, panels=(_panel(sample, label, (variable, quantity), None),))
+        return Finding(label, verdict, broken, predicted=claim, panels=(panel_of(sample, label, axes),))
     fit = fit_exponent(window.x, window.errors[0] if exact else window.errors, law=curve)
-    judged = judge(fit.estimates, within, one_sided)
-    evidence, shortage = _evidence(fit, judged, within, one_sided), _shortage(window, fit)
-    verdict, reason = _verdict(fit, judged, evidence, shortage, within, one_sided)
-    predicted = fit.value - fit.theta if claim is None else float(claim)
-    limits = (-np.inf if one_sided else predicted - within, predicted + within)
-    name = "claimed law" if claim is None else f"slope {claim:g}"
-    guide = Series(name, tuple(window.x.tolist()), _through(window, curve), "predicted")
-    return Finding(
-        label,
-        verdict,
-        reason,
-        measured=fit.value,
-        predicted=predicted,
-        limits=limits,
-        interval=fit.interval,
-        panels=(_panel(sample, label, (variable, quantity), guide),),
-        details=_details(fit, judged, window),
-        evidence=None if exact or shortage else evidence,
-    )
+    log_mean = mean_with_error(window.errors, exact)[0]
+    rival = diagnose(window.x, log_mean, claim, log_law=np.log(curve) if claim is None else None, name=variable)
+    missing = shortage(window.x, fit.estimates, len(window.errors))
+    rate = Rate(fit, judge(fit.estimates, within, one_sided), rival, within, one_sided, variable)
+    found = rate.finding(label, fit.value - fit.theta if claim is None else float(claim), missing)
+    guide = through("claimed law" if claim is None else f"slope {claim:g}", window.x, log_mean, curve)
+    panels = (panel_of(sample, label, axes, guide, *rate.guide(window.x, found.verdict)),)
+    return replace(found, panels=panels, details={**found.details, "points": len(window.x)})
 
 
 def _claimed(x: ArrayLike, claim: float | None, law: Callable[[Any], Any] | ArrayLike | None) -> Floats:
@@ -117,120 +95,20 @@ def divergence(sample: Sample) -> str:
     return f"{what} not finite (first at {first:g}), which makes the mean error infinite"
 
 
-def _unusable(window: Sample) -> str:
+def unusable(window: Sample) -> str:
+    """Empty, or why no exponent can be fitted at all."""
     if len(window.x) < 2:
-        return f"only {len(window.x)} of the {MIN_POINTS} sweep points that the rule needs"
+        return few_points(len(window.x))
     if not (window.errors > 0).all():
         first = window.x[(window.errors <= 0).any(axis=0)][0]
         return f"an error is zero or negative (first at {first:g}) and a rate needs positive ones; exclude points below the floor"
     return ""
 
 
-def _shortage(window: Sample, fit: Fit) -> str:
-    points, spread, seeds = len(window.x), window.x[-1] / window.x[0], len(window.errors)
-    if points < MIN_POINTS:
-        return f"only {points} of the {MIN_POINTS} sweep points that the rule needs"
-    if spread < MIN_RANGE * (1 - 1e-9):
-        return f"the window spans a factor of {spread:.3g}; the rule needs {MIN_RANGE:g}"
-    if any(np.isnan(fit.estimates.value[part]) for part in ("t1", "t2", "t3")):
-        return "a third of the window (on the log scale) holds fewer than two sweep points; space them evenly there"
-    if seeds < MIN_SEEDS and not window.exact:
-        return f"only {seeds} of the {MIN_SEEDS} seeds that the rule needs (or exact expectations)"
-    return ""
-
-
-def _found(fit: Fit, one_sided: bool) -> str:
-    spread = "" if fit.interval is None else f" [{fit.interval[0]:.3f}, {fit.interval[1]:.3f}]"
-    return f"exponent {fit.value:.3f}{spread} against {'at most ' if one_sided else ''}{fit.value - fit.theta:.3g}"
-
-
-def _evidence(fit: Fit, judged: Judgement, within: float, one_sided: bool) -> Evidence:
-    found, error, df = _found(fit, one_sided), fit.standard_errors["theta"], float(fit.estimates.df)
-    faster = one_sided and p_above(-within, fit.theta, error, df) < LEVEL_CONSISTENT
-    return Evidence(
-        fit.seeds,
-        float(judged.p_violated),
-        float(judged.p_consistent),
-        error,
-        df,
-        f"{found}: off by more than {within:g}, in the later half too, with no drift back to the claim",
-        f"{found}: {'faster, not tight here' if faster else f'within {within:g} and no drift'}",
-        float(judged.p_drift),
-    )
-
-
-def _verdict(
-    fit: Fit, judged: Judgement, evidence: Evidence, shortage: str, within: float, one_sided: bool
-) -> tuple[Verdict, str]:
-    if shortage:
-        return Verdict.UNDECIDED, f"{_found(fit, one_sided)}: {shortage}"
-    if judged.is_violated:
-        return Verdict.VIOLATED, evidence.violated
-    if judged.is_consistent:
-        return Verdict.CONSISTENT, evidence.consistent
-    return Verdict.UNDECIDED, f"{_found(fit, one_sided)}: {_open_question(fit, judged, within, one_sided)}"
-
-
-def _open_question(fit: Fit, judged: Judgement, within: float, one_sided: bool) -> str:
-    """The first failed condition of the nearer verdict, the drift, and the seeds that could decide."""
-    outside = (fit.theta if one_sided else abs(fit.theta)) >= within
-    failed = next(name for name, holds in (judged.violated if outside else judged.consistent).items() if not holds)
-    key = "C2 one-sided" if failed == "C2" and one_sided else failed
-    values = {name: float(value) for name, value in fit.estimates.value.items()}
-    text = OPEN[key].format(within=within, twice=2 * within, limit=judged.drift_limit, **values)
-    return f"{text}; {_drift(fit, within)}{_outlook(fit, judged, within, one_sided)}"
-
-
-def _drift(fit: Fit, within: float) -> str:
-    numbers = fit.estimates
-    if not p_above(abs(fit.drift), 0.0, numbers.error["D"], numbers.df) < LEVEL_CONSISTENT:
-        return f"no significant drift (D = {fit.drift:+.3f} +- {fit.standard_errors['D']:.3f})"
-    if abs(fit.theta) < within:
-        meaning = "the curve bends"
-    elif fit.theta * fit.drift < 0:
-        meaning = "towards the claim: a transient (start the window later) or a log factor"
-    else:
-        meaning = "away from the claim: a floor, or a geometric law"
-    return f"the local slope drifts by D = {fit.drift:+.3f}, as {float(numbers.value['k']):+.2f} log factors would: {meaning}"
-
-
-def _outlook(fit: Fit, judged: Judgement, within: float, one_sided: bool) -> str:
-    numbers = fit.estimates
-    if not numbers.seeds:
-        return ""
-    limit = judge(numbers.noiseless(), within, one_sided)
-    if not (limit.is_violated or limit.is_consistent):
-        return "; more seeds alone would not decide it if these means are right"
-    needed = float(seeds_needed(numbers, within, judged.drift_limit, one_sided))
-    return f"; about {needed:.0f} seeds are needed" if np.isfinite(needed) else ""
-
-
-def _details(fit: Fit, judged: Judgement, window: Sample) -> dict[str, Any]:
-    numbers = fit.estimates
-    value = {name: float(v) for name, v in numbers.value.items()}
-    step = value["t2"] - value["t1"]
-    found = {
-        **value,
-        **{f"se_{name}": fit.standard_errors[name] for name in NAMES},
-        "ratio_of_thirds": (value["t3"] - value["t2"]) / step if step else np.nan,
-        "d_max": judged.drift_limit,
-        "d_log": numbers.log_drift,
-        "b_log": numbers.log_slope,
-        "p_V": float(judged.p_violated),
-        "p_drift": float(judged.p_drift),
-        "p_C": float(judged.p_consistent),
-        "df": float(numbers.df),
-        "n_eff": float(numbers.n_eff),
-    }
-    conditions = {name: bool(holds) for name, holds in {**judged.violated, **judged.consistent}.items()}
-    plain = {name: number if np.isfinite(number) else None for name, number in found.items()}
-    return {**plain, "seeds": numbers.seeds, "points": len(window.x), "conditions": conditions}
-
-
-def _through(window: Sample, curve: Floats) -> tuple[float, ...]:
+def through(label: str, x: Floats, log_mean: Floats, curve: Floats) -> Series:
     """The law, moved up or down to pass through the measured means."""
-    shift = np.mean(mean_with_error(window.errors, window.exact)[0] - np.log(curve))
-    return tuple((curve * np.exp(shift)).tolist())
+    moved = curve * np.exp(np.mean(log_mean - np.log(curve)))
+    return Series(label, tuple(x.tolist()), tuple(moved.tolist()), "predicted")
 
 
 def mean_series(sample: Sample) -> tuple[Series, ...]:
@@ -249,8 +127,8 @@ def mean_series(sample: Sample) -> tuple[Series, ...]:
     return measured, Series("excluded", tuple(sample.x[hidden].tolist()), tuple(means.tolist()), "excluded")
 
 
-def _panel(sample: Sample, label: str, axes: tuple[str, str], guide: Series | None) -> Panel:
+def panel_of(sample: Sample, label: str, axes: tuple[str, str], *guides: Series) -> Panel:
+    """Means, excluded points and guides over the names of the two axes; the kept points are the window."""
     window = sample.x[sample.kept]
     ends = (float(window[0]), float(window[-1])) if len(window) else None
-    series = mean_series(sample) if guide is None else (*mean_series(sample), guide)
-    return Panel(label, *axes, series, window=ends)
+    return Panel(label, *axes, (*mean_series(sample), *guides), window=ends)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import statsmodels.api
@@ -11,6 +13,7 @@ from theorysim.analyses.exponent import exponent
 from theorysim.findings import Verdict
 from theorysim.model import TheorysimError
 from theorysim.rates import estimate, fit_exponent, judge
+from theorysim.rivals import Diagnosis, diagnose
 
 T = np.geomspace(16, 4096, 13)
 X = np.log(T)
@@ -248,6 +251,106 @@ def test_the_reason_names_the_failed_condition_the_drift_and_the_seeds():
     assert "later half" in bent.reason
     assert "towards the claim" in bent.reason
     assert "more seeds alone would not decide it" in bent.reason
+
+
+# ------------------------------------------------------------------------------------------------ the diagnosis
+@pytest.mark.parametrize(
+    ("law", "seeds", "verdict", "said"),
+    [
+        (1 / T + 50 / T**2, 64, "U", "start the window at about"),
+        (1 / (T + 3000), 64, "U", "a transient that fills the window cannot be told from another exponent"),
+        (1 / T + 0.3 / END, 256, "U", "a floor below about 0.3 of the claim's last value cannot be told"),
+        (1 / T + 4 / END, 16, "V", "the curve flattens"),
+        (X / T, 512, "U", "in this window a log factor counts as T^0.19"),
+        (np.exp(-5 * T / END), 32, "U", "log-linear fits better"),
+        (T**-0.8, 64, "V", "a power T^-0.81"),
+    ],
+)
+def test_the_reason_names_the_best_rival(law, seeds, verdict, said):
+    finding = exponent(T, seeded(law, seeds), claim=-1)
+    assert finding.verdict.value[0] == verdict
+    assert said in finding.reason and finding.details["rival_text"] in finding.reason
+    assert len(finding.reason) < 450
+    if verdict == "V":
+        assert finding.evidence.violated == finding.reason
+
+
+def test_the_numbers_of_the_diagnosis_are_in_the_details():
+    errors = seeded(1 / T + 4 / END, 16)
+    details = exponent(T, errors, claim=-1).details
+    found = diagnose(T, np.log(errors.mean(axis=0)), -1)
+    assert (details["rival"], details["rival_clear"]) == ("floor", True)
+    assert details["rival_parameter"] == pytest.approx(found.parameter) == pytest.approx(4 / END, rel=0.5)
+    assert details["rivals"] == pytest.approx(found.rss) and np.isfinite(list(details["rivals"].values())).all()
+    against_law = exponent(T, errors, law=lambda t: 1 / t).details["rivals"]
+    assert "burn_in" not in against_law
+    assert against_law["floor"] == pytest.approx(details["rivals"]["floor"])
+
+
+def test_noise_alone_calls_for_no_rival():
+    finding = exponent(T, seeded(1 / T, 32), claim=-1)
+    assert finding.details["rival_text"] not in finding.reason
+    assert "no significant change" in finding.details["thirds"]
+
+
+@pytest.mark.parametrize(
+    ("law", "said"),
+    [(1 / T + 10 / T**2, "settling"), (X / T, "settling"), (1 / T + 4 / END, "running away"), (1 / T, "no significant")],
+)
+def test_the_thirds_are_told_in_words(law, said):
+    details = exponent(T, law, claim=-1, exact=True).details
+    assert said in details["thirds"]
+    if said != "no significant":
+        assert f"{details['ratio_of_thirds']:.2f} of the first" in details["thirds"]
+
+
+def test_a_clear_rival_is_drawn_where_the_claim_is_in_doubt():
+    floor = exponent(T, 3 / T + 12 / END, claim=-1, exact=True).panels[0].series
+    assert [series.label for series in floor[1:]] == ["slope -1", "best rival: floor"]
+    assert floor[-1].role == "predicted" and floor[-1].y == pytest.approx(3 / T + 12 / END)
+    for law in (1 / T, (1 + 10 * T**-0.5) / T):  # consistent; a tie
+        assert len(exponent(T, law, claim=-1, exact=True).panels[0].series) == 2
+
+
+def test_a_window_that_hides_a_log_factor_says_so():
+    late = np.geomspace(1e5, 1e9, 13)
+    finding = exponent(late, np.log(late) / late, claim=-1, within=0.1, exact=True)
+    assert finding.verdict is Verdict.CONSISTENT
+    assert "a log factor counts as T^0.06, less than the tolerance" in finding.reason
+    assert "less than" not in exponent(T, 1 / T, claim=-1, exact=True).reason
+
+
+def test_too_many_seeds_name_the_limits_of_a_window():
+    swing = 0.5 * np.random.default_rng(4).uniform(-1, 1, (8, 13))
+    finding = exponent(T, np.concatenate([1 + swing, 1 - swing]) / T, claim=-1, within=3e-4)
+    assert finding.verdict is Verdict.UNDECIDED
+    assert "more than is feasible: no window decides on a transient that fills it" in finding.reason
+
+
+def test_the_diagnosis_decides_nothing(monkeypatch):
+    sweeps = [(T, law, claim, True) for _, law, claim in EXACT]
+    for law in (1 / T, T**-0.8, X / T, 1 / T + 50 / T**2, 1 / T + 4 / END):
+        sweeps += [(T, seeded(law, seeds), -1, False) for seeds in (8, 64, 256)]
+    cases = [(*case, one_sided) for case in sweeps for one_sided in (False, True)]
+
+    def judged():
+        found = [exponent(x, errors, claim=claim, exact=exact, one_sided=one) for x, errors, claim, exact, one in cases]
+        p = [(f.evidence.p_violated, f.evidence.p_consistent, f.evidence.p_drift) if f.evidence else None for f in found]
+        return [f.verdict for f in found], p
+
+    before = judged()
+    assert len(set(before[0])) == 3
+    nothing = Diagnosis("power", np.nan, True, (), {"claim": np.nan}, np.ones(13), "nothing is known")
+    monkeypatch.setattr(sys.modules["theorysim.analyses.exponent"], "diagnose", lambda *_, **__: nothing)
+    assert judged() == before
+
+
+@pytest.mark.parametrize("points", [2, 3])
+@pytest.mark.parametrize("values", [np.ones(3), np.array([1.0, 0.5, 0.25])])
+def test_few_or_equal_points_have_a_diagnosis_too(points, values):
+    finding = exponent(T[:points], values[:points], claim=-1, exact=True)
+    assert finding.verdict is Verdict.UNDECIDED
+    assert finding.details["rival_clear"] is False
 
 
 def test_diverged_seeds_are_never_dropped():

@@ -266,6 +266,40 @@ def test_what_a_reader_must_know_is_said() -> None:
     assert missing.verdict is Verdict.UNDECIDED and "no outcome within 50 steps in some run at dim=400" in missing.reason
 
 
+def test_exponents_of_several_names_are_judged_together() -> None:
+    """Outcomes 3 dim^0.5 lr^-1 at the best momentum, for each of two eps."""
+    over = {"eps": (0.0, 0.1), "lr": (0.01, 0.05, 0.25, 1.25), "momentum": (0.0, 0.5, 0.9), "dim": DIMS}
+    noise = 1 + 0.01 * np.random.default_rng(7).standard_normal((2, 4, 3, len(DIMS), 10))
+    law = 3 * np.array(DIMS) ** 0.5 / np.array(over["lr"])[:, None]
+    values = law[:, None, :, None] * np.array([2.0, 1.0, 2.0])[:, None, None] * noise
+    sweep = Sweep("some_problem", "some_method", over, ts.steps_to(0.5), values, 50, "momentum")
+    found = sweep.exponents({"dim": 0.5, "lr": -1.0})
+    assert [part.label.split(", ")[-1] for part in found.parts] == ["eps=0.0", "eps=0.1"]
+    assert found.verdict is Verdict.CONSISTENT
+    direct = ts.exponents(
+        {"dim": np.tile(DIMS, 4), "lr": np.repeat(over["lr"], len(DIMS))},
+        values[1, :, 1].reshape(-1, 10).T,
+        claims={"dim": 0.5, "lr": -1.0},
+    )
+    for part, wanted in zip(found.parts[1].parts, direct.parts, strict=True):
+        assert part.measured == pytest.approx(wanted.measured, abs=1e-12)
+        assert part.interval == pytest.approx(wanted.interval, abs=1e-12)
+    wrong = sweep.exponents({"lr": -1.0, "dim": 0.8}).parts[0]
+    assert [part.verdict.value[0] for part in wrong.parts] == ["C", "V"]
+    gap = values.copy()
+    gap[0, 2, 1, 3, 0] = np.nan
+    missing = replace(sweep, best_over=None, values=gap).exponents({"dim": 0.5, "lr": -1.0}).parts[1]
+    assert missing.verdict is Verdict.UNDECIDED and "in some run at (dim=1000, lr=0.25)" in missing.reason
+    mistakes = {"lrr": "did you mean lr", "momentum": "best value is taken", "": "exponents needs claims"}
+    for name, said in mistakes.items():
+        with pytest.raises(TheorysimError, match=said):
+            sweep.exponents({name: 1.0} if name else {})
+
+
+def test_a_measured_exponent_has_no_rivals_of_a_claim() -> None:
+    assert not [name for name in power_law(0.5).exponent("dim").details if name.startswith("rival")]
+
+
 def test_names_one_cannot_look_along() -> None:
     sweep = power_law(0.5)
     with pytest.raises(TheorysimError, match="no swept name named 'dimm'; did you mean dim"):

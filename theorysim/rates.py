@@ -48,10 +48,7 @@ class Contrasts:
 
 
 def contrasts(variable: Floats, others: Floats | None = None) -> Contrasts:
-    """The contrasts for sweep values (m,), in any order, in a regression with the ``others`` (q, m) beside it.
-
-    A window that starts below e has 1 + log(variable / first) as its log factor.
-    """
+    """The contrasts for sweep values (m,), in any order, in a regression with the ``others`` (q, m) beside it."""
     x = np.log(variable)
     beside = np.vstack([np.ones_like(x), *([] if others is None else np.log(others))])
     first, length = x.min(), np.ptp(x)
@@ -59,12 +56,20 @@ def contrasts(variable: Floats, others: Floats | None = None) -> Contrasts:
     parts = [(0.0, 1.0), (1 / 2, 1.0), (0.0, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 1.0)]
     kept = [(place >= low - TOLERANCE) & (place <= high + TOLERANCE) for low, high in parts]
     slopes = [_weights(x, beside, keep) for keep in kept]
-    start = max(float(first), 1.0)
-    factor = np.log(x - first + start)
+    factor, start = log_factor(x)
     k = _weights(factor, np.vstack([beside, x]), kept[0])
     log_drift = float(1 / (start + length / 6) - 1 / (start + 5 * length / 6))
     drift = -log_drift * k
     return Contrasts(np.stack([*slopes, k, drift, slopes[0] + drift]), log_drift, float(slopes[0] @ factor))
+
+
+def log_factor(x: Floats) -> tuple[Floats, float]:
+    """Log of the log factor (m,) on the grid x = log(variable), and its first value.
+
+    The factor is x itself; for a window that starts below e, where x may be 0, it is 1 + log(variable / first).
+    """
+    start = max(float(x.min()), 1.0)
+    return np.log(x - x.min() + start), start
 
 
 def _weights(of: Floats, beside: Floats, keep: Bools) -> Floats:
@@ -72,7 +77,7 @@ def _weights(of: Floats, beside: Floats, keep: Bools) -> Floats:
     design = beside[:, keep].T
     rest = of[keep] - design @ np.linalg.lstsq(design, of[keep])[0]
     weights = np.zeros_like(of)
-    if not rest @ rest > TOLERANCE**2 * max(1.0, of[keep] @ of[keep]):
+    if not rest @ rest > TOLERANCE**2 * max(1.0, float(of[keep] @ of[keep])):
         return np.full_like(of, np.nan)  # too few points for this coefficient: whatever needs it stays undecided
     weights[keep] = rest / (rest @ rest)
     return weights
@@ -228,10 +233,15 @@ def fit_exponent(x: ArrayLike, y: ArrayLike, *, law: ArrayLike | None = None) ->
         raise TheorysimError("an exponent needs at least two points, each value positive and finite; leave out the others")
     log_law = np.log(claimed)
     numbers = estimate(sample.x, sample.errors[0] if exact else sample.errors, log_law, exact)
+    claim = float(contrasts(sample.x).weights[0] @ log_law)
+    return fit_of(numbers, claim, (float(sample.x[0]), float(sample.x[-1])))
+
+
+def fit_of(numbers: Estimates, claim: float, window: tuple[float, float]) -> Fit:
+    """The Fit that the numbers of one curve make; ``claim``: the exponent of the law that they are relative to."""
     theta = float(numbers.value["theta"])
-    value = theta + float(contrasts(sample.x).weights[0] @ log_law)
-    reach = 0.0 if exact else float(stdtrit(numbers.df, 0.975) * numbers.error["theta"])
+    value = claim + theta
+    reach = float(stdtrit(numbers.df, 0.975) * numbers.error["theta"]) if numbers.seeds else np.nan
     errors = {name: float(e) for name, e in numbers.error.items()}
-    interval = None if exact or np.isnan(reach) else (value - reach, value + reach)
-    window = (float(sample.x[0]), float(sample.x[-1]))
+    interval = None if np.isnan(reach) else (value - reach, value + reach)
     return Fit(value, interval, theta, float(numbers.value["D"]), errors, window, numbers.seeds, numbers)

@@ -80,6 +80,22 @@ class Sweep:
             parts.append(replace(found, reason=found.reason + curve.note))
         return parts[0] if len(parts) == 1 else together(*parts, label=self.algorithm)
 
+    def exponents(self, claims: Mapping[str, float], within: float | Mapping[str, float] = 0.1, **options: Any) -> Finding:
+        """Judge how the outcome grows with several swept names at once: ``ts.exponents`` with its ``options``. ``claims``: the
+        exponent claimed for each of them; each is judged with the others held fixed, a part each.
+
+        One finding per combination of the remaining names, together. Raises TheorysimError as ``exponent`` does.
+        """
+        if not claims:
+            raise TheorysimError(f"exponents needs claims={{name: exponent}} for one or more of {', '.join(self.over)}")
+        parts = []
+        for curve in self._curves(*claims):
+            label = f"{self.outcome.name}, {curve.label}"
+            options |= {"claims": claims, "within": within, "quantity": self.outcome.name}
+            found = ANALYSES.get("exponents")(curve.axes, curve.values, label=label, **options)
+            parts.append(replace(found, reason=found.reason + curve.note))
+        return parts[0] if len(parts) == 1 else together(*parts, label=self.algorithm)
+
     def panel(self, over: str | None = None, slope: float | None = None, beside: Sequence[Sweep] = ()) -> Panel:
         """What ``plot`` draws, as a record. Points where a run has no outcome are left out."""
         over = over or next((name for name in self.over if name != self.best_over), "")
@@ -100,23 +116,28 @@ class Sweep:
 
         return draw(self.panel(over, slope, beside), ax)
 
-    def _curves(self, over: str) -> list[_Curve]:
-        """One per combination of the names besides ``over`` and the one whose best value is taken."""
-        if over == self.best_over:
-            raise TheorysimError(f"{over!r} is the name whose best value is taken; look along another, or sweep without best=")
+    def _curves(self, *names: str) -> list[_Curve]:
+        """Along ``names``, one per combination of the others besides the one whose best value is taken."""
+        if self.best_over in names:
+            raise TheorysimError(
+                f"{self.best_over!r} is the name whose best value is taken; look along another, or sweep without best="
+            )
         reduced, ends = self, np.zeros(self.values.shape[:-1], dtype=bool)
         if self.best_over is not None:
             _, reduced, chosen = self._reduced()
             ends = self._at_end(chosen)
-        if over not in reduced.over:
-            raise unknown("swept name", over, reduced.over)
-        x, axis, rest = _numbers(over, reduced.over[over]), list(reduced.over).index(over), dict(reduced.over)
-        del rest[over]
-        tables = np.moveaxis(reduced.values, axis, -1).reshape(-1, self.values.shape[-1], len(x))
-        at_end = np.moveaxis(ends, axis, -1).reshape(-1, len(x))
+        for name in names:
+            if name not in reduced.over:
+                raise unknown("swept name", name, reduced.over)
+        grid = np.meshgrid(*(_numbers(name, reduced.over[name]) for name in names), indexing="ij")
+        axes = {name: values.ravel() for name, values in zip(names, grid, strict=True)}
+        rest = {name: values for name, values in reduced.over.items() if name not in names}
+        order, last = [list(reduced.over).index(name) for name in names], range(-len(names), 0)
+        tables = np.moveaxis(reduced.values, order, last).reshape(-1, self.values.shape[-1], grid[0].size)
+        at_end = np.moveaxis(ends, order, last).reshape(-1, grid[0].size)
         points = [dict(zip(rest, point, strict=True)) for point in itertools.product(*rest.values())]
         return [
-            _Curve(self._label(point), x, table, self._note(over, x, table, end))
+            _Curve(self._label(point), axes, table, self._note(axes, table, end))
             for point, table, end in zip(points, tables, at_end, strict=True)
         ]
 
@@ -124,11 +145,11 @@ class Sweep:
         best = [f"best {self.best_over}"] if self.best_over else []
         return ", ".join([self.algorithm, *best, *(f"{name}={value}" for name, value in point.items())])
 
-    def _note(self, over: str, x: Floats, values: Floats, at_end: NDArray[np.bool_]) -> str:
-        missing = np.isnan(values).any(axis=0)
-        text = f"; no outcome within {self.steps} steps in some run {_at(over, x[missing])}" if missing.any() else ""
+    def _note(self, axes: Mapping[str, Floats], values: Floats, at_end: NDArray[np.bool_]) -> str:
+        missing: NDArray[np.bool_] = np.asarray(np.isnan(values).any(axis=0))
+        text = f"; no outcome within {self.steps} steps in some run {_at(axes, missing)}" if missing.any() else ""
         narrow = at_end & ~missing
-        return text + (f"; best {self.best_over} at an end of its grid {_at(over, x[narrow])}: widen it" if narrow.any() else "")
+        return text + (f"; best {self.best_over} at an end of its grid {_at(axes, narrow)}: widen it" if narrow.any() else "")
 
     def _reduced(self) -> tuple[str, Sweep, NDArray[np.intp]]:
         """The name of the best values, the sweep at them only, and their positions in the name's grid, ``(*other grid,)``."""
@@ -152,12 +173,16 @@ class Sweep:
 
 
 class _Curve(NamedTuple):
-    """Outcomes ``values`` (runs, m) along ``x`` (m,), and a note of what a reader must know about them."""
+    """Outcomes ``values`` (runs, m) along ``axes``, name -> (m,), and a note of what a reader must know about them."""
 
     label: str
-    x: Floats
+    axes: Mapping[str, Floats]
     values: Floats
     note: str
+
+    @property
+    def x(self) -> Floats:
+        return next(iter(self.axes.values()))
 
     def series(self) -> Series:
         kept = np.isfinite(self.values).all(axis=0)
@@ -237,7 +262,17 @@ def _not_judged(found: Finding) -> Finding:
     spread = "" if found.interval is None else f" [{found.interval[0]:.3f}, {found.interval[1]:.3f}]"
     panels = tuple(replace(panel, series=tuple(s for s in panel.series if s.role != "predicted")) for panel in found.panels)
     reason = f"exponent {found.measured:.3f}{spread}; no claim was given to judge it against"
-    return replace(found, verdict=Verdict.UNDECIDED, reason=reason, predicted=None, limits=None, panels=panels, evidence=None)
+    details = {name: value for name, value in found.details.items() if not name.startswith("rival")}
+    return replace(
+        found,
+        verdict=Verdict.UNDECIDED,
+        reason=reason,
+        predicted=None,
+        limits=None,
+        panels=panels,
+        details=details,
+        evidence=None,
+    )
 
 
 def _is_number(value: Any) -> bool:
@@ -250,5 +285,10 @@ def _numbers(name: str, values: tuple[Any, ...]) -> Floats:
     return np.array(values, dtype=float)
 
 
-def _at(name: str, x: Floats) -> str:
-    return f"at {name}={', '.join(f'{value:g}' for value in x)}"
+def _at(axes: Mapping[str, Floats], where: NDArray[np.bool_]) -> str:
+    """``at dim=10, 20`` or ``at (dim=10, kappa=3), (dim=20, kappa=3)``."""
+    if len(axes) == 1:
+        ((name, x),) = axes.items()
+        return f"at {name}={', '.join(f'{value:g}' for value in x[where])}"
+    points = zip(*(x[where] for x in axes.values()), strict=True)
+    return "at " + ", ".join("(" + ", ".join(f"{n}={v:g}" for n, v in zip(axes, each, strict=True)) + ")" for each in points)
