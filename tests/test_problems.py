@@ -46,6 +46,11 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"dim": 5},
         {"dim": 6, "a_min": 0.2, "a_max": 4.0, "start": "uniform", "distance": 2.0},
     ],
+    "huber": [
+        {"dim": 1},
+        {"dim": 4, "threshold": 0.5, "spectrum": "log", "start": "signs", "distance": 3.0},
+        {"dim": 2, "threshold": 2.5, "spectrum": [1.0, 0.3], "start": [4.0, -3.0]},
+    ],
     "logistic_regression": [
         {"samples": 150, "ridge": 0.01},
         {"data": "breast_cancer", "samples": 101, "ridge": 1e-3, "batch": 3, "start": "signs", "distance": 2.0},
@@ -93,6 +98,7 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
         {"batch": 1.5},
     ],
     "cosh_sum": [{"a_min": 0.0}, {"a_min": 2.0, "a_max": 1.0}, {"a_max": -1.0}, {"distance": -3.0}, {"start": "far"}],
+    "huber": [{"threshold": 0.0}, {"threshold": -1.0}, {"spectrum": [1.0, -2.0], "dim": 2}, {"start": "far"}, {"scale": 0.0}],
     "logistic_regression": [
         {"data": "census", "samples": 0},
         {"samples": 50, "ridge": -0.1},

@@ -183,11 +183,31 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Where the hardest instance of an upper bound is looked for, inside the assumptions of its theorem.
+
+    ``problem``, ``algorithm``: the typical instance. ``over``: parameter name (as in a sweep, or ``"spectrum[1]"``, an entry of
+    a list of the problem) -> a tuple ``(low, high)``: any number between, whole if both ends are, on a logarithmic scale if
+    both are positive and high >= 10 low; or a list of choices. ``steps``: the longest horizon; every shorter one counts too.
+    ``of`` <= ``bound`` is the claim, with the names of ``where`` as in bound_ratio.
+    """
+
+    problem: Spec
+    algorithm: Spec
+    over: Mapping[str, Any]
+    steps: int
+    of: str
+    bound: str
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Claim:
     """One statement of a paper and the function that checks it, ``function(lab, **setting) -> Finding``.
 
     ``kind``: upper, tight, rate, band, separation, identity, threshold or invariance. ``source``: theorem number and
     evidence mark (source, recalled, derived). ``statement``: LaTeX. ``bound``: an expression of bounds.py, or "".
+    ``search``: where its hardest instance is looked for, or None.
     """
 
     paper: Paper
@@ -199,6 +219,7 @@ class Claim:
     bound: str
     controls: tuple[Control, ...]
     assumptions: str = ""
+    search: Search | None = None
 
     @property
     def title(self) -> str:

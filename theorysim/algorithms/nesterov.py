@@ -22,7 +22,8 @@ def nesterov(lr: PerRow = "1/lambda_max", momentum: PerRow = None) -> Algorithm:
 
     ``lr``: eta, in units of w over gradient. ``momentum``: m_t, the same for all t, for example
     ``"(sqrt(lambda_max) - sqrt(lambda_min))/(sqrt(lambda_max) + sqrt(lambda_min))"`` in the strongly convex case; None is the
-    convex sequence m_t = (t - 1)/(t + 2), t = 1, 2, ... [Nesterov 1983; the sequence: Su, Boyd, Candes 2016, Eq. 1, recalled]
+    convex sequence m_t = (t - 1)/(t + 2), t = 1, 2, ... [Nesterov 1983; the weights of Su, Boyd, Candes 2016, Eq. 1, recalled,
+    each used one step earlier than there]
     """
 
     def init(problem: Problem, x0: Array) -> State:
