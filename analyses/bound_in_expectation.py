@@ -10,9 +10,7 @@ from theorysim.analyses.exponent import LOG_LARGEST, divergence, mean_series
 from theorysim.findings import Evidence, Finding, Panel, Series, Verdict
 from theorysim.model import MIN_SEEDS, TheorysimError
 from theorysim.registry import register_analysis
-from theorysim.statistics import LEVEL_CONSISTENT, LEVEL_VIOLATED, TOLERANCE, Floats, Sample, arrange, mean_with_error, p_above
-
-LOG_ZERO = -1e6  # stands for log 0: a mean of exactly zero is below every bound
+from theorysim.statistics import LEVEL_CONSISTENT, LEVEL_VIOLATED, BoundTests, Floats, Sample, arrange, bound_tests
 
 
 @register_analysis
@@ -48,9 +46,7 @@ def bound_in_expectation(
         return Finding(label, Verdict.VIOLATED, diverged, predicted=1.0, limits=(0.0, 1.0), panels=panels)
     if unusable := _unusable(window):
         return Finding(label, Verdict.UNDECIDED, unusable, predicted=1.0, limits=(0.0, 1.0), panels=panels)
-    log_mean, error, df = mean_with_error(window.errors, exact)
-    z = np.maximum(log_mean - np.log(limit[sample.kept]), LOG_ZERO)
-    return _judged(label, window, z, error, df, panels)
+    return _judged(label, window, bound_tests(window.errors, np.log(limit[sample.kept]), exact), panels)
 
 
 def _unusable(window: Sample) -> str:
@@ -64,21 +60,24 @@ def _unusable(window: Sample) -> str:
     return ""
 
 
-def _judged(label: str, window: Sample, z: Floats, error: Floats, df: Floats, panels: tuple[Panel, ...]) -> Finding:
-    """The verdict from z (m,), its errors and degrees of freedom; a bound met with equality holds."""
-    above = np.minimum(1.0, len(z) * p_above(z, TOLERANCE, error, df))
-    below = p_above(TOLERANCE, z, error, df)
+def _judged(label: str, window: Sample, tests: BoundTests, panels: tuple[Panel, ...]) -> Finding:
+    """The verdict from the tests at the checkpoints (m,)."""
+    z, error, df = tests.z, tests.error, tests.df
     worst = int(np.argmax(z))
     ratios = np.exp(np.minimum(z, LOG_LARGEST))
     ratio = float(ratios[worst])
     reach = 0.0 if window.exact else float(stdtrit(df[worst], 0.975) * error[worst])
     low, high = (float(np.exp(np.clip(z[worst] + end, -LOG_LARGEST, LOG_LARGEST))) for end in (-reach, reach))
     interval = None if window.exact or np.isnan(reach) else (low, high)
-    found, over, seeds = f"largest mean/bound {ratio:.4g} at {window.x[worst]:g}", int(np.argmin(above)), len(window.errors)
+    found, over, seeds = (
+        f"largest mean/bound {ratio:.4g} at {window.x[worst]:g}",
+        int(np.argmin(tests.p_above)),
+        len(window.errors),
+    )
     evidence = Evidence(
         seeds,
-        float(above.min()),
-        float(below.max()),
+        float(tests.p_violated),
+        float(tests.p_consistent),
         float(error[worst]),
         float(df[worst]),
         f"{found}; exceeded beyond noise at {window.x[over]:g} by a factor {ratios[over]:.4g}",
@@ -89,7 +88,7 @@ def _judged(label: str, window: Sample, z: Floats, error: Floats, df: Floats, pa
     elif evidence.p_consistent < LEVEL_CONSISTENT:
         verdict, reason = Verdict.CONSISTENT, evidence.consistent
     else:
-        unclear = np.flatnonzero(~(below < LEVEL_CONSISTENT))
+        unclear = np.flatnonzero(~(tests.p_below < LEVEL_CONSISTENT))
         verdict, reason = Verdict.UNDECIDED, f"{found}; {_open_question(window, z, error, df, unclear)}"
     details = {"p_V": evidence.p_violated, "p_C": evidence.p_consistent, "worst_at": float(window.x[worst]), "points": len(z)}
     details |= {"seeds": 0 if window.exact else seeds}

@@ -6,7 +6,7 @@ from typing import Any
 from theorysim.check import PaperReport, check
 from theorysim.findings import Finding, Verdict, together
 from theorysim.measures import register_measure
-from theorysim.model import Control, Paper, Spec, TheorysimError
+from theorysim.model import Control, Paper, Search, Spec, TheorysimError
 from theorysim.registry import (
     ALGORITHMS,
     ANALYSES,
@@ -21,7 +21,9 @@ from theorysim.registry import (
 )
 from theorysim.run import run
 from theorysim.sweep import Sweep, sweep
+from theorysim.tighten import tighten
 from theorysim.trace import Trace
+from theorysim.worst_case import worst_case
 
 __version__ = "0.1.0"
 
@@ -30,6 +32,7 @@ __all__ = [
     "Finding",
     "Paper",
     "PaperReport",
+    "Search",
     "Spec",
     "Sweep",
     "TheorysimError",
@@ -49,7 +52,9 @@ __all__ = [
     "register_problem",
     "run",
     "sweep",
+    "tighten",
     "together",
+    "worst_case",
 ]
 
 list_problems = PROBLEMS.names

@@ -17,9 +17,14 @@ import click
 from theorysim import __version__
 from theorysim.backend import CPU, gpu_problem, select
 from theorysim.check import settings
-from theorysim.cli_check import INTERRUPTED, check_command
+from theorysim.cli_calibrate import calibrate_command
+from theorysim.cli_check import check_command
+from theorysim.cli_replay import replay_command
 from theorysim.cli_run import run_command
+from theorysim.cli_selftest import selftest_command
 from theorysim.cli_text import filled, first_line, print_table, print_text
+from theorysim.cli_tighten import tighten_command
+from theorysim.cli_watch import INTERRUPTED
 from theorysim.measures import MEASURES
 from theorysim.model import Claim, Control, TheorysimError
 from theorysim.registry import ALGORITHMS, ANALYSES, PAPERS, PROBLEMS, PaperCheck, Registry, parameters
@@ -68,8 +73,8 @@ def cli() -> None:
     """Check the theorems of optimization papers by running their algorithms on problems with known constants."""
 
 
-cli.add_command(check_command)
-cli.add_command(run_command)
+for command in (check_command, replay_command, tighten_command, selftest_command, calibrate_command, run_command):
+    cli.add_command(command)
 
 
 # ------------------------------------------------------------------------------------------------ what there is
@@ -159,6 +164,9 @@ def _show_fields(claim: Claim) -> None:
     for label in ("statement", "bound", "assumptions", "kind", "source"):
         if text := getattr(claim, label):
             _field(label, text)
+    if claim.search is not None:
+        ranges = ", ".join(f"{name} in {allowed}" for name, allowed in claim.search.over.items())
+        _field("hardest instance", f"searched over {ranges}; theorysim tighten {claim.paper.name}:{claim.name}")
     for control in claim.controls:
         _field("control", _duty(control))
 

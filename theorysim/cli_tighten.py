@@ -12,7 +12,7 @@ import click
 
 from theorysim.backend import DEVICES
 from theorysim.cli_arguments import parse_algorithm, parse_parameters, parse_value
-from theorysim.cli_check import INTERRUPTED, _watch
+from theorysim.cli_watch import INTERRUPTED, watch
 from theorysim.findings import Verdict
 from theorysim.lab import LEVELS
 from theorysim.model import Spec, TheorysimError
@@ -57,7 +57,7 @@ def tighten_command(target: str, budget: int, level: str, device: str, seed: int
     searched_claim(paper, claim)
     folder = prepare_folder(out or Path("theorysim-report") / "tighten" / f"{paper}-{claim}")
     try:
-        with _watch(as_json) as (_, progress):
+        with watch(as_json) as (_, progress):
             found = tighten(paper, claim, budget, seed=seed, level=level, device=device, progress=progress)
     except KeyboardInterrupt:
         click.echo("\nInterrupted. The same search starts anew when it is run again.", err=True)

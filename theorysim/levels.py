@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import isfinite, log2
 
-from scipy.special import stdtrit
-
 from theorysim.findings import Evidence, Finding, Verdict, together
 from theorysim.model import MIN_SEEDS
 from theorysim.statistics import LEVEL_CONSISTENT, LEVEL_VIOLATED, holm
@@ -59,6 +57,8 @@ def _decided(finding: Finding, p_violated: Sequence[float], p_consistent: float,
 
 
 def _decide(leaf: Finding, e: Evidence, p_violated: float, p_consistent: float, share: float) -> Finding:
+    from scipy.special import stdtrit
+
     reach = float(stdtrit(e.df, 1 - share * 0.025) * e.error)
     details = {**leaf.details, "level share": share, "interval half-width at this share": reach if isfinite(reach) else None}
     if p_violated < LEVEL_VIOLATED and e.p_drift >= share * LEVEL_CONSISTENT:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
 
 from theorysim.model import TheorysimError
 
@@ -20,6 +19,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 TOLERANCE = 1e-9  # strict inequalities and grid points, so that round-off decides nothing
+LOG_ZERO = -1e6  # stands for log 0: a mean of exactly zero is below every bound
 LEVEL_VIOLATED = 0.01  # one-sided levels of the t tests inside the rule
 LEVEL_CONSISTENT = 0.02
 
@@ -102,11 +102,45 @@ def mean_with_error(errors: Floats, exact: bool) -> tuple[Floats, Floats, Floats
 
 def p_above(value: Any, limit: Any, error: Any, df: Any) -> Floats:
     """One-sided p-value against "the true value is at most ``limit``"; without noise 0 or 1, ties to round-off being 1."""
+    from scipy.special import stdtr  # three times the load time of NumPy, which --help need not wait for
+
     value, limit, error = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (value, limit, error)))
     distance = value - limit - TOLERANCE * np.maximum(np.abs(value), np.abs(limit))
     certain = np.where(distance > 0, np.inf, -np.inf)
     ratio = np.divide(distance, error, out=certain, where=~(error == 0))
     return np.asarray(np.nan_to_num(stdtr(df, -ratio), nan=1.0))
+
+
+@dataclass(frozen=True)
+class BoundTests:
+    """Is the mean at most the bound at every checkpoint? ``z``: log mean - log bound, with its ``error`` and ``df``; one-sided
+    p-values against "it is at most the bound" (``p_above``) and "it is above" (``p_below``), each (..., m); equality is allowed."""
+
+    z: Floats
+    error: Floats
+    df: Floats
+    p_above: Floats
+    p_below: Floats
+
+    @property
+    def p_violated(self) -> Floats:
+        """For "above at some checkpoint": Bonferroni over the m checkpoints."""
+        return np.minimum(1.0, self.z.shape[-1] * np.min(self.p_above, axis=-1))
+
+    @property
+    def p_consistent(self) -> Floats:
+        """For "below at every checkpoint"."""
+        return np.asarray(np.max(self.p_below, axis=-1))
+
+
+def bound_tests(errors: Floats, log_bound: Floats | float = 0.0, exact: bool = False) -> BoundTests:
+    """Tests of errors (..., R, m) >= 0 against the log of a bound (m,).
+
+    The log scale is deliberate: the upper end of a t interval for a skewed mean is too low on the plain scale.
+    """
+    log_mean, error, df = mean_with_error(errors, exact)
+    z = np.maximum(log_mean - log_bound, LOG_ZERO)
+    return BoundTests(z, error, df, p_above(z, TOLERANCE, error, df), p_above(TOLERANCE, z, error, df))
 
 
 def holm(p: ArrayLike) -> Floats:
