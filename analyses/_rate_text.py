@@ -152,7 +152,7 @@ class Rate:
         """Seeds that could decide, or why none can."""
         numbers = self.fit.estimates
         limit = judge(numbers.noiseless(), self.within, self.one_sided)
-        if not (limit.is_violated or limit.is_consistent):
+        if not (limit.is_violated or limit.is_consistent) and (not numbers.seeds or self._drifts()):
             more = "; more seeds alone would not decide it if these means are right" if numbers.seeds else ""
             return more + self._beyond()
         needed = float(seeds_needed(numbers, self.within, self.judged.drift_limit, self.one_sided)) if numbers.seeds else np.nan

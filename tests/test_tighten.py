@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 import theorysim as ts
-from theorysim import tighten as module
 from theorysim.cli_tighten import command, tighten_command
 from theorysim.findings import Finding, Verdict
 from theorysim.lab import Lab
@@ -266,7 +266,7 @@ def test_the_class_of_the_exact_worst_case_is_the_one_the_bound_speaks_of() -> N
 
 
 def test_a_run_above_the_exact_worst_case_is_reported_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "worst_case", lambda *args, **options: 1e-3)
+    monkeypatch.setattr(sys.modules["theorysim.tighten"], "worst_case", lambda *args, **options: 1e-3)
     tight = found(HUBER, 10)
     assert tight.worst_case is None and "a run exceeds it" in tight.why_not
 

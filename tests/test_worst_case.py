@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from math import sqrt
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 
 import theorysim as ts
-from theorysim import worst_case as module
 from theorysim.model import Spec, TheorysimError
 from theorysim.registry import algorithm, problem
 from theorysim.worst_case import worst_case
@@ -114,7 +114,7 @@ def test_what_has_no_exact_worst_case_is_refused(method: Spec, options: dict[str
 
 
 def test_a_solution_that_is_not_optimal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TOLERANCES", (1e-16,))
+    monkeypatch.setattr(sys.modules["theorysim.worst_case"], "_TOLERANCES", (1e-16,))
     with pytest.raises(TheorysimError, match="the solver says"):
         worst_case(BALL, 5, strong_convexity=0.1)
 

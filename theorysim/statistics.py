@@ -114,7 +114,7 @@ def p_above(value: Any, limit: Any, error: Any, df: Any) -> Floats:
 @dataclass(frozen=True)
 class BoundTests:
     """Is the mean at most the bound at every checkpoint? ``z``: log mean - log bound, with its ``error`` and ``df``; one-sided
-    p-values against "it is at most the bound" (``p_above``) and "it is above" (``p_below``), each (..., m); equality is allowed."""
+    p-values against "it is at most the bound" (``p_above``) and "it is above" (``p_below``), each (..., m). Equality holds."""
 
     z: Floats
     error: Floats
