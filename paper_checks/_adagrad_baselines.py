@@ -9,6 +9,7 @@ import numpy as np
 
 from theorysim.analyses.band import band
 from theorysim.analyses.bound_ratio import bound_ratio
+from theorysim.bounds import Bound
 from theorysim.findings import Finding, Table, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Spec
@@ -27,6 +28,9 @@ _BOUNDS = {
     "SGD, regret": "D_2_0**2/(2*eta) + eta/2*S",
     "AdaGrad-Norm, regret": "(D**2/(2*eta) + eta)*sqrt(S) + eps*D**2/(2*eta)",
     "full-matrix AdaGrad, regret": "(D**2/(2*eta) + eta)*R + eps*D**2/(2*eta)",
+    "SGD, E f(wbar)": "2*lambda_max*D_2_0**2/T + 2*sigma_2norm*D_2_0/sqrt(M*T)",
+    "AdaGrad-Norm, E f(wbar) in a box": "4*lambda_max*D_2**2/T + 2*sqrt(2)*sigma_2norm*D_2/sqrt(M*T)",
+    "SGD, nonconvex, mean squared gradient": "2*lambda_max*Delta_0/T + sigma_2norm**2/M",
 }
 _STATEMENT = (
     r"\begin{array}{l}\text{GD: }\frac{\lambda D_{2,0}^2}{2T},\quad"
@@ -121,9 +125,7 @@ def _sgd(lab: Lab, factor: float) -> Finding:
             trace = lab.run(
                 Cell(instance, algorithm("average", of=algorithm("sgd", lr=lr)), horizon, lab.runs(20), record="last")
             )
-            c, distance = trace.constants, float(trace.constant("D_2_0")[0])
-            bound = 2 * c["lambda_max"] * distance**2 / horizon + 2 * c["sigma_2norm"] * distance / sqrt(batch * horizon)
-            ratios.append(_upper_mean(trace["gap"][:, -1]) / (factor * bound))
+            ratios.append(_upper_mean(trace["gap"][:, -1]) / (factor * _bound("SGD, E f(wbar)", trace, T=horizon)))
     return band(ratios, high=1.0, label="SGD, E f(wbar), mean + 3 se", predicted=1.0)
 
 
@@ -145,8 +147,7 @@ def _norm_in_a_box(lab: Lab, factor: float) -> Finding:
         )
         method = algorithm("average", of=algorithm("adagrad_norm", lr=diameter / sqrt(2), box=1.0))
         trace = lab.run(Cell(instance, method, horizon, lab.runs(20), record="last"))
-        c = trace.constants
-        bound = 4 * c["lambda_max"] * diameter**2 / horizon + 2 * sqrt(2) * c["sigma_2norm"] * diameter / sqrt(batch * horizon)
+        bound = _bound("AdaGrad-Norm, E f(wbar) in a box", trace, T=horizon, D_2=diameter)
         ratios.append(_upper_mean(trace["gap"][:, -1]) / (factor * bound))
     return band(ratios, high=1.0, label="AdaGrad-Norm, E f(wbar) in a box, mean + 3 se", predicted=1.0)
 
@@ -155,10 +156,16 @@ def _nonconvex(lab: Lab, factor: float) -> Finding:
     """SGD on a nonconvex function, eta = 1/lambda_max: mean squared gradient <= 2 Delta_0/(eta T) + eta lambda |sigma|_2^2/M."""
     instance = problem("separable_nonconvex", dim=50, noise=0.1, noise_law="spectrum", start="ones", distance=2.0)
     trace = lab.run(Cell(instance, algorithm("sgd", lr="1/lambda_max"), 400, lab.runs(20), ("mean_squared_gradient",), _HORIZONS))
-    c, steps = trace.constants, trace.steps.astype(float)
-    bound = 2 * float(trace.constant("Delta_0")[0]) * c["lambda_max"] / steps + c["sigma_2norm"] ** 2
-    ratio = np.array([_upper_mean(column) for column in trace["mean_squared_gradient"].T]) / (factor * bound)
+    means = [_upper_mean(column) for column in trace["mean_squared_gradient"].T]
+    bounds = [_bound("SGD, nonconvex, mean squared gradient", trace, T=horizon) for horizon in trace.steps.tolist()]
+    ratio = np.array(means) / (factor * np.array(bounds))
     return band(ratio, high=1.0, label="SGD, nonconvex, mean squared gradient, mean + 3 se", predicted=1.0)
+
+
+def _bound(name: str, trace: Trace, **values: float) -> float:
+    """The bound in the problem's constants, which are the same in every run."""
+    constants = {key: float(trace.constant(key)[0]) for key in trace.constants}
+    return float(Bound(_BOUNDS[name])({**constants, **values}))
 
 
 def _upper_mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

@@ -11,9 +11,11 @@ from theorysim.analyses.bound_in_expectation import bound_in_expectation
 from theorysim.analyses.bound_ratio import bound_ratio
 from theorysim.analyses.invariance import invariance
 from theorysim.analyses.slope import slope
+from theorysim.bounds import Bound
 from theorysim.findings import Finding, Table, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Spec
+from theorysim.laws import STARTS
+from theorysim.model import Cell, Control, Search, Spec
 from theorysim.paper_checks._adagrad_paper import CONVEX, CONVEX_TERMS, PAPER
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace
@@ -23,6 +25,17 @@ _THETA, _EPS = (0.2, 0.71, 1.0, 5.0), (0.0, 1e-2)
 _VARIANTS = {"lr": [f"{theta}*D_inf_0" for theta in _THETA for _ in _EPS], "eps": list(_EPS) * len(_THETA)}
 _STARTS = {"signs": {"start": "signs"}, "uniform": {"start": "uniform"}, "lognormal": {"start": "lognormal"}}
 _MEASURES = ("gap", "regret", "root_sum", "max_distance:inf")
+
+
+# Where hard instances of B1 and B2 are looked for; the start has |w_1 - w*|_inf = 1 in the eigenbasis, so that lr is theta.
+_INSTANCES = {
+    "dim": (1, 200),
+    "decay": (0.0, 3.0),
+    "start": list(STARTS),
+    "rotation": [None, "random"],
+    "lr": (0.1, 10.0),
+    "eps": (1e-3, 100.0),
+}
 
 
 def _sweep(lab: Lab, start: str, noises: tuple[float, ...]) -> list[Trace]:
@@ -59,6 +72,15 @@ def _one_step(lab: Lab) -> list[Trace]:
     bound="(D_inf**2/(2*eta) + eta)*V + eps*dim*D_inf**2/(2*eta)",
     assumptions="Any gradients, v_0 = 0; D_inf is measured on the run. V is the sum of sqrt(v_T) over coordinates.",
     controls=[Control({"factor": 0.5}, "half of the bound's first term is below what some runs reach")],
+    search=Search(
+        problem("anisotropic_quadratic", dim=100, start="signs", normalize="inf", noise=0.0, noise_law="spectrum"),
+        algorithm("average", of=algorithm("adagrad", lr=1 / sqrt(2), eps=0.0)),
+        over={**_INSTANCES, "noise": (0.0, 10.0)},
+        steps=200,
+        of="regret",
+        bound="(D_inf**2/(2*eta) + eta)*V + eps*dim*D_inf**2/(2*eta)",
+        where={"D_inf": "max_distance:inf", "V": "root_sum", "eta": "lr", "eps": "eps"},
+    ),
 )
 def pathwise_regret(lab: Lab, factor: float = 1.0) -> Finding:
     """On every run the regret stays below the AdaGrad regret bound, and the bound is not vacuous."""
@@ -87,6 +109,15 @@ def pathwise_regret(lab: Lab, factor: float = 1.0) -> Finding:
     controls=[
         Control({"norm": "L_infnorm"}, "with max_j L_j in place of the sum a flat spectrum exceeds the bound d/8 times at T=1")
     ],
+    search=Search(
+        problem("anisotropic_quadratic", dim=100, start="signs", normalize="inf"),
+        algorithm("average", of=algorithm("adagrad", lr=1 / sqrt(2), eps=0.0)),
+        over=_INSTANCES,
+        steps=200,
+        of="gap",
+        bound=CONVEX,
+        where={**CONVEX_TERMS, "eps": "eps"},
+    ),
 )
 def convex_theorem(lab: Lab, norm: str = "L_1norm") -> Finding:
     """Without noise the average iterate stays below the convex theorem's bound at every T, and meets 1/8 of it at T=1."""
@@ -160,9 +191,7 @@ def batch_size(lab: Lab, shrink: bool = True) -> Finding:
     traces = lab.run_all(Cell(_batch_problem(m if shrink else 1), method, _T_BATCH, lab.runs(10), record="last") for m in batches)
     errors = np.stack([trace["gap"][:, -1] for trace in traces], axis=1)
     constants = traces[0].constants
-    bound = 4 * constants["L_1norm"] * _D_BATCH**2 / _T_BATCH + 2 * sqrt(2) * constants["sigma_1norm"] * _D_BATCH / np.sqrt(
-        np.array(batches) * _T_BATCH
-    )
+    bound = Bound(_STOCHASTIC)({**constants, "D_inf": _D_BATCH, "T": _T_BATCH, "M": np.array(batches)})
     mean, error = errors.mean(axis=0), errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
     rise = np.diff(errors, axis=1)
     excess = rise.mean(axis=0) - 3 * rise.std(axis=0, ddof=1) / np.sqrt(len(errors))

@@ -14,7 +14,8 @@ from theorysim.analyses.slope import slope
 from theorysim.bounds import Bound
 from theorysim.findings import Finding, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Spec
+from theorysim.laws import STARTS
+from theorysim.model import Cell, Control, Search, Spec
 from theorysim.paper_checks._adagrad_paper import PAPER
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace
@@ -33,6 +34,15 @@ _LOG_TERMS = {"A": "active_sum:L", "G": "log_growth:L", "eta": "lr"}
     assumptions="f = 1/2 sum L_j x_j^2/(1+x_j^2), L_j = 1/j, x_1 ~ U(-3,3), eps = 0; v_1 is the first nonzero accumulator, a "
     "coordinate that never moves counts 0. A + G is the sum of L_j (1 + ln).",
     controls=[Control({"factor": 0.5}, "one step from a point near the minimum attains the bound")],
+    search=Search(
+        problem("separable_nonconvex", dim=50),
+        algorithm("adagrad", lr="sqrt(2*Delta_0/L_1norm)"),
+        over={"dim": (1, 100), "decay": (0.0, 3.0), "start": list(STARTS), "distance": (0.01, 10.0), "lr": (1e-3, 10.0)},
+        steps=200,
+        of="mean_gradient_norm:1",
+        bound=_NONCONVEX,
+        where=_LOG_TERMS,
+    ),
 )
 def nonconvex_theorem(lab: Lab, factor: float = 1.0) -> Finding:
     """The mean l1 norm of the gradient stays below the nonconvex bound, which one small step attains."""

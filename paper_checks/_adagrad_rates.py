@@ -13,7 +13,7 @@ from theorysim.analyses.exponent import exponent
 from theorysim.analyses.slope import slope
 from theorysim.findings import Finding, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control
+from theorysim.model import Cell, Control, Search
 from theorysim.paper_checks._adagrad_paper import CONVEX, CONVEX_TERMS, PAPER
 from theorysim.registry import algorithm, claim, problem
 
@@ -118,6 +118,14 @@ def adagrad_in_time(lab: Lab, rotation: str | None = "hadamard") -> Finding:
     bound="lambda_max*D_2_0**2/(2*T)",
     assumptions="Two coordinates with L = (1, 1/(2T)), error in the second, eta = 1/lambda_max.",
     controls=[Control({"kappa_factor": 0.2}, "a curvature ten times larger than 1/(2T) is solved long before T")],
+    search=Search(
+        problem("huber", dim=1),
+        algorithm("gradient_descent", lr="1/lambda_max"),
+        over={"threshold": (1e-3, 1.0), "dim": (1, 8), "decay": (0.0, 2.0), "start": ["ones", "signs", "uniform", "power"]},
+        steps=20,
+        of="gap",
+        bound="lambda_max*D_2_0**2/(2*T)",
+    ),
 )
 def gradient_descent_bound_is_tight(lab: Lab, kappa_factor: float = 2.0) -> Finding:
     """A coordinate of curvature 1/(2T) reaches 1/(2e) = .18 of the bound of gradient descent."""

@@ -13,11 +13,11 @@ from scipy import stats
 
 from theorysim.calibration import CLAIMS, PAPER, applied, bounds, compared, coverage, exact, fixed, growing, rules, several, tally
 from theorysim.calibration.documented import DOCUMENTED, documented
+from theorysim.calibration.planted import FAMILIES, NOISES, Trial
 from theorysim.check import check_claims
 from theorysim.cli_calibrate import calibrate_command, rate_lines
 from theorysim.findings import Verdict
 from theorysim.lab import Lab
-from theorysim.planted import FAMILIES, NOISES, Trial
 from theorysim.rates import estimate, judge
 from theorysim.report import report_data
 
@@ -64,7 +64,7 @@ def test_a_trial_is_a_function_of_its_fields(monkeypatch):
     # the same stream would leave a factor for each seed between these two
     ratio = drawn("lognormal 1", replicates=40)[1] / drawn("d=10", replicates=40)[1]
     assert not np.allclose(ratio, ratio[..., :1])
-    monkeypatch.setattr("theorysim.planted.BATCH", 13 * 10 * 7)
+    monkeypatch.setattr("theorysim.calibration.planted.BATCH", 13 * 10 * 7)
     sizes = [len(batch) for batch in Trial("fresh", 10, 40).batches()]
     assert sizes == [7, 7, 7, 7, 7, 5]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import theorysim as ts
-from theorysim.check import PaperReport
+from theorysim.model import Algorithm
+from theorysim.mutation.mutants import select_faults
 from theorysim.registry import ALGORITHMS, PAPERS
 
 PAPER = "adagrad_anisotropic"
@@ -57,31 +57,48 @@ def test_every_claim_has_a_statement_a_source_with_its_mark_and_a_control_that_m
         assert any(control.fires for control in claim.controls)
 
 
-@pytest.fixture
-def replace_adagrad(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[[str], None]:
-    """Put AdaGrad with a deliberate fault in AdaGrad's place, with a cache of its own."""
-
-    def replace(fault: str) -> None:
-        monkeypatch.setenv("THEORYSIM_CACHE", str(tmp_path / fault))
-        faulty = partial(ALGORITHMS.get("faulty_adagrad"), fault)
-        monkeypatch.setitem(ALGORITHMS._found, "adagrad", faulty)
-
-    ALGORITHMS.get("adagrad")
-    return replace
-
-
 @pytest.mark.parametrize(
-    ("fault", "noticed_by"),
+    ("name", "fault", "noticed_by"),
     [
-        ("frozen", ["batch_size", "dense_error_wins", "exact_trajectory", "nonconvex_theorem", "rescaling_invariance"]),
-        ("no_root", ["batch_size", "exact_trajectory", "rescaling_invariance"]),
-        ("lagged", ["exact_trajectory"]),
-        ("moving_average", ["exact_trajectory"]),
-        ("eps_inside", ["exact_trajectory"]),
+        (
+            "adagrad",
+            "frozen",
+            ["batch_size", "dense_error_wins", "exact_trajectory", "nonconvex_theorem", "rescaling_invariance"],
+        ),
+        ("adagrad", "no_root", ["batch_size", "exact_trajectory", "rescaling_invariance"]),
+        ("adagrad", "lagged", ["exact_trajectory"]),
+        ("adagrad", "moving_average", ["exact_trajectory"]),
+        ("adagrad", "eps_inside", ["exact_trajectory"]),
+        ("sgd", "frozen", ["exact_trajectory", "sparse_error_loses"]),
     ],
 )
-def test_a_broken_optimizer_is_violated(fault: str, noticed_by: list[str], replace_adagrad: Callable[[str], None]) -> None:
-    replace_adagrad(fault)
-    report: PaperReport = ts.check(PAPER, noticed_by)
+def test_a_broken_optimizer_is_violated(
+    name: str, fault: str, noticed_by: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the faults of faulty_adagrad, whatever the method they stand in for, and a cache of its own."""
+    monkeypatch.setenv("THEORYSIM_CACHE", str(tmp_path))
+    faulty = ALGORITHMS.get("faulty_adagrad")
+
+    def factory(lr: Any, eps: Any = 0.0, v0: Any = 0.0, box: Any = None) -> Algorithm:
+        return faulty(fault, lr, eps, v0, box)
+
+    factory.__annotations__ = dict.fromkeys(("lr", "eps", "v0", "box"), "PerRow")
+    with ALGORITHMS.replaced(name, factory):
+        report = ts.check(PAPER, noticed_by)
     assert {claim.claim.name: str(claim.finding.verdict) for claim in report.claims} == dict.fromkeys(noticed_by, "VIOLATED")
     assert report.exit_code == 1
+
+
+def test_a_control_must_fail_for_its_own_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """AdaGrad-Norm that never moves is invariant to everything: as a control of invariance it says nothing, and is found out."""
+    monkeypatch.setenv("THEORYSIM_CACHE", str(tmp_path))
+    with ALGORITHMS.replaced("adagrad_norm", select_faults(["frozen"])[0].broken(ALGORITHMS.get("adagrad_norm"))):
+        report = ts.check(PAPER, ["rescaling_invariance"])
+    assert [control.as_it_must for control in report.claims[0].controls] == [True, False]
+    assert report.exit_code == 1
+
+
+def test_every_compared_method_is_recomputed() -> None:
+    labels = [leaf.label for leaf in ts.check(PAPER, ["exact_trajectory"]).claims[0].finding.leaves()]
+    for name in ("gradient_descent", "sgd", "adagrad", "adagrad_norm", "full_matrix_adagrad"):
+        assert f"{name}: distance from its recursion and average" in labels

@@ -65,7 +65,8 @@ class Lab:
 
     def map(self, function: Callable[[T], U], points: Sequence[T]) -> list[U]:
         """``function`` at every point, in order: for work that is no cell (closed forms, audits)."""
-        results = dict(self.executor.map(function, points))
+        with one_blas_thread():
+            results = dict(self.executor.map(function, points))
         return [results[index] for index in range(len(points))]
 
     def build(self, problem: Spec, runs: int = 1) -> Problem:

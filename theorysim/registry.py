@@ -13,12 +13,13 @@ import importlib.metadata
 import inspect
 import math
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeVar
 
-from theorysim.model import KINDS, Claim, Control, Paper, Spec, TheorysimError
+from theorysim.model import KINDS, Claim, Control, Paper, Search, Spec, TheorysimError
 from theorysim.validation import one_of, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,6 +63,16 @@ class Registry:
         if name not in self._found:
             raise unknown(self.kind, name, self.names())
         return self._found[name]
+
+    @contextmanager
+    def replaced(self, name: str, factory: Any) -> Iterator[None]:
+        """Another factory in the place of ``name``, for a while; afterwards the first one is back, whatever happened."""
+        sound = self.get(name)
+        self._found[name] = factory
+        try:
+            yield
+        finally:
+            self._found[name] = sound
 
     def _load(self, point: importlib.metadata.EntryPoint) -> None:
         """Import a plug-in: a factory, or a module whose decorators register what is in it."""
@@ -112,7 +123,15 @@ class PaperCheck:
 
 
 def claim(
-    paper: Paper, *, source: str, kind: str, statement: str, controls: Iterable[Control], bound: str = "", assumptions: str = ""
+    paper: Paper,
+    *,
+    source: str,
+    kind: str,
+    statement: str,
+    controls: Iterable[Control],
+    bound: str = "",
+    assumptions: str = "",
+    search: Search | None = None,
 ) -> Callable[[F], F]:
     """Register a function ``(lab, **setting) -> Finding`` as a claim of ``paper``; see model.Claim for the fields.
 
@@ -128,7 +147,7 @@ def claim(
         if check.paper != paper:
             raise TheorysimError(f"two different papers are named {paper.name!r}; rename one")
         check.claims[function.__name__] = Claim(
-            paper, function.__name__, function, kind, source, statement, bound, listed, assumptions
+            paper, function.__name__, function, kind, source, statement, bound, listed, assumptions, search
         )
         return function
 

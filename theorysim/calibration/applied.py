@@ -8,11 +8,11 @@ import numpy as np
 
 from theorysim.calibration.bounds import bound_verdicts
 from theorysim.calibration.cases import OFF_BY_TWO, TRUE, Case
+from theorysim.calibration.planted import Trial
 from theorysim.calibration.rules import WITHIN, estimated, verdicts
 from theorysim.findings import Finding, Table, Verdict, together
 from theorysim.lab import Lab
 from theorysim.levels import judged, number_of_looks, share_of_look
-from theorysim.planted import Trial
 from theorysim.rates import judge
 from theorysim.registry import ANALYSES
 from theorysim.statistics import LEVEL_CONSISTENT, LEVEL_VIOLATED, Bools, Floats, holm

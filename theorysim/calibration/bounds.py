@@ -9,11 +9,11 @@ import numpy as np
 from scipy.special import stdtrit
 
 from theorysim.calibration.cases import AT_THE_EDGE, FOUND, NEVER_VIOLATED, RARELY_CONSISTENT, Case, counted, verdict_rates
+from theorysim.calibration.planted import Trial
 from theorysim.calibration.rules import NO_BONFERRONI, PLAIN_SCALE, STUDENT, TWO_SIDED
 from theorysim.calibration.tally import FREE, Key, Limits, Rate, curve, finding_of, limit_line, replicates
 from theorysim.findings import Finding, Panel
 from theorysim.lab import Lab
-from theorysim.planted import Trial
 from theorysim.statistics import (
     LEVEL_CONSISTENT,
     LEVEL_VIOLATED,

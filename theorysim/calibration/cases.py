@@ -8,9 +8,9 @@ from functools import cache
 
 import numpy as np
 
+from theorysim.calibration.planted import LAWS, Trial
 from theorysim.calibration.rules import WITHIN, estimated, verdicts
 from theorysim.calibration.tally import FREE, Key, Limits, Rate
-from theorysim.planted import LAWS, Trial
 from theorysim.rates import judge
 from theorysim.statistics import Floats
 

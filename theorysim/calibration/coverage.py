@@ -9,11 +9,11 @@ from itertools import product
 import numpy as np
 from scipy.special import stdtrit
 
+from theorysim.calibration.planted import FAMILIES, Trial
 from theorysim.calibration.rules import estimated, with_student
 from theorysim.calibration.tally import Key, Rate, curve, finding_of, limit_line, replicates
 from theorysim.findings import Finding, Panel
 from theorysim.lab import Lab
-from theorysim.planted import FAMILIES, Trial
 
 STATISTICS = ("theta", "H", "D", "t3")
 SEEDS = (8, 16, 32, 64)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from theorysim.calibration.cases import Case
+from theorysim.calibration.planted import LAWS, Trial
 from theorysim.calibration.rules import WITHIN, verdicts
 from theorysim.findings import Finding, Table, Verdict, together
 from theorysim.lab import Lab
-from theorysim.planted import LAWS, Trial
 from theorysim.rates import estimate, judge
 from theorysim.registry import ANALYSES
 from theorysim.statistics import Bools

@@ -18,10 +18,10 @@ from theorysim.calibration.cases import (
     counted,
     verdict_rates,
 )
+from theorysim.calibration.planted import FAMILIES, Trial
 from theorysim.calibration.tally import FREE, Key, Limits, Rate, curve, finding_of, limit_line, replicates
 from theorysim.findings import Finding, Panel
 from theorysim.lab import Lab
-from theorysim.planted import FAMILIES, Trial
 
 SEEDS = (8, 16, 32, 64, 128, 256)
 EXPERIMENTS = (

@@ -13,13 +13,13 @@ from scipy.special import stdtrit
 
 from theorysim.calibration.cases import EARLY, FLOOR, FOUND, LOG, LOG_FITTED, NEVER_VIOLATED, OFF_BY_ONE, OFF_BY_TWO, TRUE, Case
 from theorysim.calibration.documented import MEDIAN_SEEDS
+from theorysim.calibration.planted import Trial
 from theorysim.calibration.rules import NO_SPENDING, WITHIN, estimated, verdicts
 from theorysim.calibration.tally import FREE, Key, Limits, Rate, finding_of, limit_line
 from theorysim.findings import Finding, Panel, Series, Table
 from theorysim.lab import Lab
 from theorysim.levels import number_of_looks, share_of_look
 from theorysim.model import MIN_SEEDS
-from theorysim.planted import Trial
 from theorysim.rates import estimate, judge
 from theorysim.statistics import Floats
 

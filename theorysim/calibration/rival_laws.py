@@ -7,10 +7,10 @@ from functools import cache
 
 import numpy as np
 
+from theorysim.calibration.planted import LAWS, Trial
 from theorysim.calibration.tally import FREE, Key, Limits, Rate, curve, finding_of
 from theorysim.findings import Finding, Panel
 from theorysim.lab import Lab
-from theorysim.planted import LAWS, Trial
 from theorysim.rivals import compare
 from theorysim.statistics import log_means
 

@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 
 from theorysim.calibration.cases import NEVER_VIOLATED, OFF_BY_ONE
+from theorysim.calibration.planted import Trial
 from theorysim.calibration.rules import NO_HOLM, WITHIN
 from theorysim.calibration.tally import Key, Rate, curve, finding_of, limit_line
 from theorysim.findings import Finding, Panel
 from theorysim.lab import Lab
-from theorysim.planted import Trial
 from theorysim.rates import estimate, judge
 from theorysim.statistics import LEVEL_CONSISTENT, LEVEL_VIOLATED, Bools, Floats, holm, mean_with_error, p_above
 

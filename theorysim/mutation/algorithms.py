@@ -1,0 +1,273 @@
+"""Faults of algorithms and of what is made of their iterates, for any algorithm that keeps the contract of model.Algorithm."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import array_api_compat
+import numpy as np
+
+from theorysim.backend import namespace
+from theorysim.model import Algorithm, Array, Problem
+from theorysim.mutation.fault import ALGORITHM, FROZEN, WRAPPER, Fault
+
+Build = Callable[..., Algorithm]
+Arguments = dict[str, Any]
+_ADAGRAD = ("adagrad", "adagrad_norm", "full_matrix_adagrad")
+
+
+class State(NamedTuple):
+    """The state of the sound algorithm, ``inner``, and what the fault remembers."""
+
+    inner: Any
+    memory: Any
+
+    @property
+    def x(self) -> Array:
+        return self.inner.x
+
+
+def _moved_to(state: Any, x: Array) -> Any:
+    """The state with another iterate, which may lie inside a wrapped state."""
+    update = state._replace if hasattr(state, "_replace") else functools.partial(dataclasses.replace, state)
+    return update(inner=_moved_to(state.inner, x)) if hasattr(state, "inner") else update(x=x)
+
+
+# ------------------------------------------------------------------------------------------------ steps
+def _restepped(new: Callable[[Array, Array, int], Array]) -> Callable[[Build, Arguments], Algorithm]:
+    """Step t from x to y becomes the step to ``new(x, y, t)``, t = 1, 2, ..."""
+
+    def change(build: Build, arguments: Arguments) -> Algorithm:
+        sound = build(**arguments)
+
+        def step(state: State, oracle: Any) -> State:
+            t, after = state.memory + 1, sound.step(state.inner, oracle)
+            return State(_moved_to(after, new(state.x, after.x, t)), t)
+
+        return dataclasses.replace(
+            sound,
+            init=lambda problem, x0: State(sound.init(problem, x0), 0),
+            step=step,
+            output=lambda state: sound.output(state.inner),
+        )
+
+    return change
+
+
+# ------------------------------------------------------------------------------------------------ gradients
+class _Oracle:
+    """An oracle whose answers pass through ``heard(answer)``; everything else is the oracle's own."""
+
+    def __init__(self, oracle: Any, heard: Callable[[Array], Array], exact: bool = False) -> None:
+        self._oracle, self._heard, self._exact = oracle, heard, exact
+
+    def gradient(self, x: Array) -> Array:
+        return self._heard(self._oracle.gradient(x))
+
+    def sample(self, x: Array) -> Array:
+        return self._heard(self._oracle.gradient(x) if self._exact else self._oracle.sample(x))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._oracle, name)
+
+
+def _misheard(heard: Callable[[Array], Array], exact: bool = False) -> Callable[[Build, Arguments], Algorithm]:
+    def change(build: Build, arguments: Arguments) -> Algorithm:
+        sound = build(**arguments)
+        return dataclasses.replace(sound, step=lambda state, oracle: sound.step(state, _Oracle(oracle, heard, exact)))
+
+    return change
+
+
+def first_coordinate_times(factor: float) -> Callable[[Array], Array]:
+    """``(rows, *shape) -> (rows, *shape)``, with the first coordinate in C order multiplied."""
+
+    def scaled(x: Array) -> Array:
+        xp, size = namespace(x), int(np.prod(x.shape[1:]))
+        first = xp.reshape(xp.arange(size, device=array_api_compat.device(x)), x.shape[1:]) == 0
+        return xp.where(first, factor * x, x)
+
+    return scaled
+
+
+def _stale(build: Build, arguments: Arguments) -> Algorithm:
+    sound = build(**arguments)
+
+    def step(state: State, oracle: Any) -> State:
+        answers: list[Array] = []
+
+        def late(answer: Array) -> Array:
+            answers.append(answer)
+            return answer if state.memory is None else state.memory
+
+        return State(sound.step(state.inner, _Oracle(oracle, late)), answers[0])
+
+    return dataclasses.replace(
+        sound,
+        init=lambda problem, x0: State(sound.init(problem, x0), None),
+        step=step,
+        output=lambda state: sound.output(state.inner),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ parameters
+def _argument(name: str, new: Callable[[Any], Any]) -> Callable[[Build, Arguments], Algorithm | None]:
+    """Another value of one parameter; nothing to change where it is off already."""
+
+    def change(build: Build, arguments: Arguments) -> Algorithm | None:
+        value = arguments[name]
+        other = new(value)
+        return None if other is value else build(**{**arguments, name: other})
+
+    return change
+
+
+def _off(value: Any) -> Any:
+    """Zero in place of a number or an array of numbers, and the value itself where it is zero."""
+    return value if isinstance(value, int | float) and value == 0 else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ AdaGrad's divisor
+def _divisor(
+    root: float = 0.5, decay: float = 1.0, lagged: bool = False, inside: bool = False
+) -> Callable[[Build, Arguments], Algorithm | None]:
+    """AdaGrad with one accumulator per coordinate, one for all, or a matrix, told apart by the sound one's state.
+
+    Divides by v_t^root + eps, with v_t = decay v_{t-1} + (1 - decay) g_t^2 where decay < 1; ``lagged``: v_{t-1} in place of
+    v_t; ``inside``: by (v_t + eps)^root.
+    """
+
+    def change(build: Build, arguments: Arguments) -> Algorithm | None:
+        lr, eps, box = arguments["lr"], arguments["eps"], arguments.get("box")
+        if inside and _off(eps) is eps:
+            return None
+        sound, weight = build(**arguments), 1.0 if decay == 1 else 1 - decay
+
+        def step(state: Any, oracle: Any) -> Any:
+            xp, g = namespace(state.x), oracle.sample(state.x)
+            name = "G" if hasattr(state, "G") else "v"
+            before = getattr(state, name)
+            now = decay * before + weight * _square(g, before)
+            within, outside = (eps, 0.0) if inside else (0.0, eps)
+            x = state.x - lr * _divided(g, before if lagged else now, lambda v: (v + within) ** root + outside)
+            return state._replace(**{"x": x if box is None else xp.clip(x, -box, box), name: now})
+
+        return dataclasses.replace(sound, step=step)
+
+    return change
+
+
+def _square(g: Array, accumulator: Array) -> Array:
+    """g_t^2 in the form of the accumulator: ``(rows, *shape)``, ``(rows, 1, ..., 1)`` or ``(rows, d, d)``."""
+    if accumulator.ndim > g.ndim:
+        return g[:, :, None] * g[:, None, :]
+    if accumulator.shape == g.shape:
+        return g * g
+    return namespace(g).sum(g * g, axis=tuple(range(1, g.ndim)), keepdims=True)
+
+
+def _divided(g: Array, accumulator: Array, divisor: Callable[[Array], Array]) -> Array:
+    xp = namespace(g)
+    if accumulator.ndim == g.ndim:
+        scale = divisor(accumulator)
+        return xp.where(scale > 0, g / xp.where(scale > 0, scale, 1.0), 0.0)
+    values, vectors = xp.linalg.eigh(xp.where(xp.isfinite(accumulator), accumulator, 0.0))
+    kept = values > 1e-13 * values[:, -1:]  # the rest is the rounding of a null space
+    along = (xp.matrix_transpose(vectors) @ g[:, :, None])[:, :, 0]
+    along = xp.where(kept, along / divisor(xp.where(kept, values, 1.0)), 0.0)
+    return (vectors @ along[:, :, None])[:, :, 0]
+
+
+# ------------------------------------------------------------------------------------------------ averages
+class _Average(NamedTuple):
+    """``first``: w_1. ``total``: w_1 + ... + w_t. ``t``: steps taken."""
+
+    inner: Any
+    first: Array
+    total: Array
+    t: int
+
+    @property
+    def x(self) -> Array:
+        return self.inner.x
+
+
+def _averaged(put_out: Callable[[_Average], Array]) -> Callable[[Build, Arguments], Algorithm | None]:
+    """The wrapper ``average(of)`` putting out something else than it should, from its first step on."""
+
+    def change(build: Build, arguments: Arguments) -> Algorithm:
+        of: Algorithm = arguments["of"]
+
+        def init(problem: Problem, x0: Array) -> _Average:
+            return _Average(of.init(problem, x0), x0, namespace(x0).zeros_like(x0), 0)
+
+        def step(state: _Average, oracle: Any) -> _Average:
+            return state._replace(inner=of.step(state.inner, oracle), total=state.total + state.x, t=state.t + 1)
+
+        return Algorithm(init, step, lambda state: put_out(state) if state.t > 0 else state.first, of.requires)
+
+    return change
+
+
+def _algorithm(name: str, about: str, change: Callable[..., Any], *needs: str, only: tuple[str, ...] = ()) -> Fault:
+    return Fault(name, about, ALGORITHM, change, needs, only)
+
+
+ALGORITHM_FAULTS = (
+    _algorithm(FROZEN, "asks for gradients and never moves", _restepped(lambda x, y, t: x)),
+    _algorithm("stops", "stands still after its first step", _restepped(lambda x, y, t: y if t == 1 else x)),
+    _algorithm("step_halved", "half the step size", _argument("lr", lambda lr: 0.5 * lr), "lr"),
+    _algorithm("step_doubled", "twice the step size", _argument("lr", lambda lr: 2.0 * lr), "lr"),
+    _algorithm("step_sign", "goes uphill: the step size has the wrong sign", _argument("lr", lambda lr: -lr), "lr"),
+    _algorithm("step_decays", "a further factor 1/sqrt(t) in step t", _restepped(lambda x, y, t: x + (y - x) / t**0.5)),
+    _algorithm("stale_gradient", "uses the gradient of the step before", _stale),
+    _algorithm("coordinate_lost", "takes the first coordinate of every gradient for 0", _misheard(first_coordinate_times(0.0))),
+    _algorithm("coordinate_sign", "first coordinate of every gradient negated", _misheard(first_coordinate_times(-1.0))),
+    _algorithm("noise_ignored", "uses exact gradients in place of stochastic ones", _misheard(lambda answer: answer, exact=True)),
+    _algorithm("eps_dropped", "eps = 0", _argument("eps", _off), "eps"),
+    _algorithm("v0_dropped", "the accumulator starts at 0", _argument("v0", _off), "v0"),
+    _algorithm("box_ignored", "iterates are not projected onto the box", _argument("box", lambda box: None), "box"),
+    _algorithm(
+        "schedule_ignored",
+        "the step size is constant",
+        _argument("schedule", lambda name: name if name == "constant" else "constant"),
+        "schedule",
+    ),
+    _algorithm("momentum_dropped", "momentum 0", _argument("momentum", _off), "momentum"),
+    _algorithm("momentum_sign", "the momentum pulls back", _argument("momentum", lambda m: m if m is None else -m), "momentum"),
+    _algorithm("beta1_dropped", "no average of the gradients: beta1 = 0", _argument("beta1", _off), "beta1"),
+    _algorithm(
+        "correction_dropped",
+        "moving averages without bias correction",
+        _argument("bias_correction", lambda on: False),
+        "bias_correction",
+    ),
+    _algorithm("root_missing", "divides by v, without its root", _divisor(root=1.0), only=_ADAGRAD),
+    _algorithm("cube_root", "divides by the cube root of v", _divisor(root=1 / 3), only=_ADAGRAD),
+    _algorithm("fourth_root", "divides by the fourth root of v", _divisor(root=0.25), only=_ADAGRAD),
+    _algorithm("lagged", "divides by the root of v_{t-1} in place of v_t", _divisor(lagged=True), only=_ADAGRAD),
+    _algorithm("forgets", "v is a moving average: .99 v + .01 g^2", _divisor(decay=0.99), only=_ADAGRAD),
+    _algorithm("eps_inside", "eps inside the root", _divisor(inside=True), only=_ADAGRAD),
+)
+
+
+def _output(name: str, about: str, put_out: Callable[[_Average], Array]) -> Fault:
+    return Fault(name, about, WRAPPER, _averaged(put_out), only=("average",))
+
+
+WRAPPER_FAULTS = (
+    Fault(FROZEN, "asks for gradients and never moves", WRAPPER, _restepped(lambda x, y, t: x)),
+    _output("first_left_out", "the mean of w_2..w_t (of w_1 alone at t = 1)", lambda s: _without_first(s)),
+    _output("next_included", "the mean of w_1..w_{t+1}", lambda s: (s.total + s.x) / (s.t + 1)),
+    _output("shifted", "the mean of w_2..w_{t+1}", lambda s: (s.total - s.first + s.x) / s.t),
+    _output("one_too_many", "the sum of w_1..w_t over t + 1", lambda s: s.total / (s.t + 1)),
+    _output("last_iterate", "the last iterate", lambda s: s.x),
+    _output("first_iterate", "the start", lambda s: s.first),
+)
+
+
+def _without_first(state: _Average) -> Array:
+    return (state.total - state.first) / (state.t - 1) if state.t > 1 else state.first
