@@ -64,10 +64,11 @@ def _differential(probe: Probe) -> list[Finding]:
     does not mind a kink of the gradient, which differences of the gap would."""
     errors, (places, shares) = [], np.polynomial.legendre.leggauss(_NODES)
     for x in probe.points():
-        u = probe.random.standard_normal(x.shape)
-        half = 1e-6 * min(probe.spread, float(np.min(probe.reach)))
-        rise = (probe.gap(x + half * u) - probe.gap(x - half * u)) / (2 * half)
-        slope = sum(share / 2 * probe.gradient(x + place * half * u) * u for place, share in zip(places, shares, strict=True))
+        half = 1e-5 * min(probe.spread, float(np.min(probe.reach))) * probe.random.standard_normal(x.shape)
+        begin, end = x - half, x + half
+        step = end - begin  # as rounded, which matters for a small step far from the origin
+        slope = sum(w / 2 * probe.gradient(begin + (1 + s) / 2 * step) * step for s, w in zip(places, shares, strict=True))
+        rise = probe.gap(end) - probe.gap(begin)
         errors.append(np.abs(rise - slope.sum(axis=1)) / np.abs(slope).sum(axis=1))
     return [band(_largest(errors), -inf, _DERIVATIVE, label="the gradient is the derivative of the gap (relative error)")]
 
