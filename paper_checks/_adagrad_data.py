@@ -125,7 +125,9 @@ def _steps_on_data(lab: Lab) -> Table:
     """Steps to relative accuracy 1e-3, best step size on each method's grid; reported, not judged (bounds do not order)."""
     every = lab.pick(quick=2, full=1)  # octaves are enough for a first look
     methods = {
-        "gradient descent": algorithm("gradient_descent", lr=[f"{multiple}/lambda_max" for multiple in _GD_GRID[every - 1 :: every]]),
+        "gradient descent": algorithm(
+            "gradient_descent", lr=[f"{multiple}/lambda_max" for multiple in _GD_GRID[every - 1 :: every]]
+        ),
         "AdaGrad-Norm": algorithm("adagrad_norm", lr=half_octaves("D_2_0", -3, 3)[::every]),
         "AdaGrad": algorithm("adagrad", lr=half_octaves("D_inf_0", -3, 3)[::every]),
     }

@@ -111,6 +111,8 @@ def test_holm_counts_all_numbers_for_a_violation_and_claims_for_consistency() ->
     assert found(weak, noisy(1.0, 1e-9)) == [U, C]
     assert found(weak, band(3.0, high=1.0, label="no noise")) == [V, V]  # what holds no noise takes no part
     assert found(weak, noisy(1e-5)) == [V, V]  # the stronger one is rejected first, and then this one stands alone
+    drifting = noisy(1e-9, 1.0, p_drift=0.001)
+    assert found(weak, drifting) == [U, U]  # what cannot be violated does not stand first in the order either
     several = together(noisy(1.0, 0.001), noisy(1.0, 0.015), noisy(1.0, 0.002))
     assert found(several) == [C]
     assert found(several, several) == [U, U]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from theorysim.backend import one_blas_thread
 from theorysim.bounds import Bound
 from theorysim.model import Algorithm, Problem, Spec, TheorysimError
 from theorysim.noise import Draws
@@ -14,8 +15,9 @@ from theorysim.trace import varying
 
 
 def build_problem(spec: Spec, draws: Draws) -> Problem:
-    """The instance of a Spec for the rows of ``draws``."""
-    built: Problem = PROBLEMS.get(spec.name)(draws, **spec.arguments)
+    """The instance of a Spec for the rows of ``draws``; its bits do not depend on the number of threads."""
+    with one_blas_thread():
+        built: Problem = PROBLEMS.get(spec.name)(draws, **spec.arguments)
     return built
 
 

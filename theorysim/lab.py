@@ -71,8 +71,7 @@ class Lab:
 
     def build(self, problem: Spec, runs: int = 1) -> Problem:
         """The built instance, for an audit of its constants."""
-        with one_blas_thread():
-            return build_problem(problem, Draws(self.backend, self.seed, np.arange(runs)))
+        return build_problem(problem, Draws(self.backend, self.seed, np.arange(runs)))
 
     def _computed(self, cell: Cell) -> Trace:
         """The trace of a cell that is not there; after a doubling its first half is, and only new seeds are run."""

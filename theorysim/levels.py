@@ -32,7 +32,7 @@ def judged(findings: Sequence[Finding], shares: Sequence[float]) -> list[Finding
     that hold such numbers, for a claim needs them all. Findings without noise take no part and stay as they are.
     """
     found = [[leaf.evidence for leaf in finding.leaves() if leaf.evidence] for finding in findings]
-    numbers = [e.p_violated / share for evidence, share in zip(found, shares, strict=True) for e in evidence]
+    numbers = [_p_violated(e, share) for evidence, share in zip(found, shares, strict=True) for e in evidence]
     claims = [max(e.p_consistent for e in evidence) / share for evidence, share in zip(found, shares, strict=True) if evidence]
     by_number, by_claim = iter(holm(numbers)), iter(holm(claims))
     corrected = []
@@ -41,6 +41,11 @@ def judged(findings: Sequence[Finding], shares: Sequence[float]) -> list[Finding
         p_consistent = float(next(by_claim)) if evidence else 0.0
         corrected.append(_with_leaves(finding, iter(_decided(finding, p_violated, p_consistent, share))))
     return corrected
+
+
+def _p_violated(e: Evidence, share: float) -> float:
+    """1 where a drift back to the claim forbids the verdict: then it must not stand before others in Holm's order either."""
+    return e.p_violated / share if e.p_drift >= share * LEVEL_CONSISTENT else 1.0
 
 
 def _decided(finding: Finding, p_violated: Sequence[float], p_consistent: float, share: float) -> list[Finding]:
@@ -61,7 +66,7 @@ def _decide(leaf: Finding, e: Evidence, p_violated: float, p_consistent: float, 
 
     reach = float(stdtrit(e.df, 1 - share * 0.025) * e.error)
     details = {**leaf.details, "level share": share, "interval half-width at this share": reach if isfinite(reach) else None}
-    if p_violated < LEVEL_VIOLATED and e.p_drift >= share * LEVEL_CONSISTENT:
+    if p_violated < LEVEL_VIOLATED:
         return replace(leaf, verdict=Verdict.VIOLATED, reason=e.violated, details=details)
     if p_consistent < LEVEL_CONSISTENT:
         return replace(leaf, verdict=Verdict.CONSISTENT, reason=e.consistent, details=details)

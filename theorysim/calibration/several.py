@@ -14,28 +14,26 @@ from theorysim.calibration.tally import Key, Rate, curve, finding_of, limit_line
 from theorysim.findings import Finding, Panel
 from theorysim.lab import Lab
 from theorysim.rates import estimate, judge
-from theorysim.statistics import LEVEL_CONSISTENT, LEVEL_VIOLATED, Bools, Floats, holm, mean_with_error, p_above
+from theorysim.statistics import LEVEL_CONSISTENT, LEVEL_VIOLATED, Floats, holm, mean_with_error, p_above
 
 TABLE = "several claims"
 COUNTS = (1, 3, 10, 30)
 
 
 @cache
-def p_values(trial: Trial) -> dict[str, tuple[Floats, Bools]]:
-    """p-values of VIOLATED, and where a drift does not forbid it, per replicate, for two claims at the edge of being true.
+def p_values(trial: Trial) -> dict[str, Floats]:
+    """p-values of VIOLATED (1 where a drift forbids it), per replicate, for two claims at the edge of being true.
 
     A rate that is off by exactly the tolerance, and a bound that is tight at one checkpoint: the size of either test comes
     close to its level there, while a true rate inside the tolerance is hardly ever VIOLATED.
     """
     grid, edge = trial.grid, OFF_BY_ONE
-    rates, drifts, bounds = [], [], []
+    rates, bounds = [], []
     for noise in trial.batches():
         judged = judge(estimate(grid, noise * edge.curve(grid), edge.log_claim(grid)), WITHIN)
-        rates.append(judged.p_violated)
-        drifts.append(judged.p_drift >= LEVEL_CONSISTENT)
+        rates.append(np.where(judged.p_drift >= LEVEL_CONSISTENT, judged.p_violated, 1.0))
         bounds.append(p_above(*_first(mean_with_error(noise[..., -1:], False))))
-    free = np.concatenate(drifts)
-    return {"rates at the tolerance": (np.concatenate(rates), free), "tight bounds": (np.concatenate(bounds), np.ones_like(free))}
+    return {"rates at the tolerance": np.concatenate(rates), "tight bounds": np.concatenate(bounds)}
 
 
 def _first(found: tuple[Floats, Floats, Floats]) -> tuple[Floats, float, Floats, Floats]:
@@ -50,10 +48,10 @@ def family_rates(lab: Lab, rule: str = "", counts: Sequence[int] = COUNTS) -> li
     for place, n in enumerate(counts):
         lab.progress(place, len(counts))
         trial = Trial("d=100", 32, n * families, seed=lab.seed)
-        for kind, (p, free) in p_values(trial).items():
+        for kind, p in p_values(trial).items():
             table = p.reshape(families, n)
             adjusted = table if rule == NO_HOLM else holm(table)
-            any_violated = ((adjusted < LEVEL_VIOLATED) & free.reshape(families, n)).any(axis=-1)
+            any_violated = (adjusted < LEVEL_VIOLATED).any(axis=-1)
             key = Key(TABLE, f"{kind}: any VIOLATED", f"{n} claims")
             rates.append(Rate(key, int(any_violated.sum()), families, NEVER_VIOLATED))
     lab.progress(len(counts), len(counts))
