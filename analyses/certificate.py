@@ -67,7 +67,8 @@ def _differential(probe: Probe) -> list[Finding]:
         half = 1e-5 * min(probe.spread, float(np.min(probe.reach))) * probe.random.standard_normal(x.shape)
         begin, end = x - half, x + half
         step = end - begin  # as rounded, which matters for a small step far from the origin
-        slope = sum(w / 2 * probe.gradient(begin + (1 + s) / 2 * step) * step for s, w in zip(places, shares, strict=True))
+        slopes = [w / 2 * probe.gradient(begin + (1 + s) / 2 * step) * step for s, w in zip(places, shares, strict=True)]
+        slope = np.sum(slopes, axis=0)
         rise = probe.gap(end) - probe.gap(begin)
         errors.append(np.abs(rise - slope.sum(axis=1)) / np.abs(slope).sum(axis=1))
     return [band(_largest(errors), -inf, _DERIVATIVE, label="the gradient is the derivative of the gap (relative error)")]

@@ -125,7 +125,7 @@ class BoundTests:
     @property
     def p_violated(self) -> Floats:
         """For "above at some checkpoint": Bonferroni over the m checkpoints."""
-        return np.minimum(1.0, self.z.shape[-1] * np.min(self.p_above, axis=-1))
+        return np.asarray(np.minimum(1.0, self.z.shape[-1] * np.min(self.p_above, axis=-1)))
 
     @property
     def p_consistent(self) -> Floats:
