@@ -1,7 +1,7 @@
 """Error levels shared out: among the looks of a growing set of seeds, and among the claims of a paper.
 
 A look at R = 8, 16, 32, ... seeds may spend a fixed share of the level; half of it is left for the last look. Claims of one
-paper are corrected by Holm. Either only takes a verdict back: nothing becomes more certain here than its own p-value says.
+paper are corrected by Holm. Nothing becomes more certain here than its own p-value says.
 """
 
 from __future__ import annotations
