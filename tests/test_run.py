@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from theorysim.backend import CPU, Backend
+from theorysim.build import build_problem
 from theorysim.model import Algorithm, Cell, Spec, TheorysimError
-from theorysim.registry import ALGORITHMS, algorithm, problem
+from theorysim.noise import Draws
+from theorysim.registry import ALGORITHMS, PROBLEMS, algorithm, problem
 from theorysim.run import record_steps, run, run_cell
 from theorysim.trace import OK, Trace
 
@@ -55,6 +58,20 @@ def test_variants_share_their_noise_and_equal_single_runs() -> None:
     np.testing.assert_array_equal(*twins.split(twins["gap"]))
     np.testing.assert_array_equal(batch.parameters["lr"], np.repeat([0.2, 0.7], 4))
     np.testing.assert_array_equal(batch.runs, [0, 1, 2, 3] * 2)
+
+
+def test_an_instance_is_built_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it computes once and keeps, a reference solution, must not depend on who asked for it first."""
+    sound, threads = PROBLEMS.get("anisotropic_quadratic"), []
+
+    def watched(draws: Draws, **params: Any) -> Any:
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return sound(draws, **params)
+
+    monkeypatch.setitem(PROBLEMS._found, "anisotropic_quadratic", watched)
+    with threadpool_limits(2, user_api="blas"):
+        build_problem(NOISY, Draws(CPU, 0, np.arange(1)))
+    assert threads and set(threads) == {1}
 
 
 def test_the_seed_matters() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import theorysim as ts
 from theorysim.backend import CPU
 from theorysim.findings import Verdict
+from theorysim.levels import judged as judged_again
 from theorysim.model import Cell, Outcome, TheorysimError
 from theorysim.run import run_cell
 from theorysim.store import Store
@@ -237,6 +238,7 @@ def test_exponent_without_a_claim_is_a_measurement() -> None:
     assert found.verdict is Verdict.UNDECIDED and found.predicted is None and found.limits is None
     assert found.measured == pytest.approx(judged.measured) and found.interval == pytest.approx(judged.interval)
     assert found.reason.startswith(f"exponent {found.measured:.3f} [") and "no claim was given" in found.reason
+    assert judged_again([found], [1.0]) == [found]  # nor is it judged where a paper's findings are
     assert {series.role for series in found.panels[0].series} == {"measured"}
 
 
