@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from command_line import theorysim
 
-from theorysim.counterexample import Counterexample
 from theorysim.registry import algorithm, problem
+from theorysim.reproducer import Counterexample
 
 HALF = Counterexample(
     problem=problem("anisotropic_quadratic", dim=2, start=[1.0, -3.0]),

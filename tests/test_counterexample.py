@@ -13,15 +13,7 @@ import pytest
 from theorysim.analyses.bound_ratio import bound_ratio
 from theorysim.backend import CPU, Backend
 from theorysim.check import check
-from theorysim.counterexample import (
-    Counterexample,
-    from_json,
-    from_reproducer,
-    load_counterexample,
-    replay,
-    shrink,
-    smallest,
-)
+from theorysim.counterexample import replay, shrink, smallest
 from theorysim.findings import Finding
 from theorysim.lab import Lab
 from theorysim.model import Algorithm, Cell, Control, Paper, Problem, Spec, TheorysimError
@@ -30,6 +22,7 @@ from theorysim.ratios import against_bound
 from theorysim.reductions import fewer, rounder, simpler, simpler_algorithm
 from theorysim.registry import ALGORITHMS, PAPERS, PROBLEMS, algorithm, claim, problem
 from theorysim.report import claim_text, save_report
+from theorysim.reproducer import Counterexample, from_json, from_reproducer, load_counterexample
 from theorysim.run import run, run_cell
 from theorysim.trace import Trace
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from theorysim.backend import Backend, select
-from theorysim.counterexample import Counterexample, smallest
+from theorysim.counterexample import smallest
 from theorysim.findings import Finding, Verdict, worst
 from theorysim.lab import LEVELS, Lab
 from theorysim.levels import judged, number_of_looks, open_to_seeds, share_of_look
 from theorysim.model import MIN_SEEDS, Claim, Control, Paper, Spec, TheorysimError
 from theorysim.registry import PAPERS, PaperCheck
+from theorysim.reproducer import Counterexample
 from theorysim.store import Store
 from theorysim.validation import at_least, non_negative, one_of
 

@@ -11,9 +11,10 @@ import click
 
 from theorysim.backend import DEVICES, select
 from theorysim.cli_text import filled, print_table
-from theorysim.counterexample import Counterexample, Replay, load_counterexample, replay
+from theorysim.counterexample import Replay, replay
 from theorysim.findings import Panel, Series
 from theorysim.model import TheorysimError
+from theorysim.reproducer import Counterexample, load_counterexample
 from theorysim.validation import one_of
 
 _ROWS = 8  # of the printed table: the last steps

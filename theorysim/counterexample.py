@@ -16,19 +16,8 @@ from theorysim.model import Spec, TheorysimError
 from theorysim.noise import Draws
 from theorysim.ratios import Floats, against_bound
 from theorysim.reductions import fewer, simpler, simpler_algorithm, smaller
-from theorysim.reproducer import Counterexample, from_json, from_reproducer, load_counterexample
+from theorysim.reproducer import Counterexample, from_reproducer
 from theorysim.run import run_cell
-
-__all__ = [
-    "Counterexample",
-    "Replay",
-    "from_json",
-    "from_reproducer",
-    "load_counterexample",
-    "replay",
-    "shrink",
-    "smallest",
-]
 
 _Key = tuple[Spec, Spec, int, int]
 
