@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.backend import namespace, to_host
+from theorysim.backend import to_host
 from theorysim.model import Array
+from theorysim.norms import norm
 
 _NORMS = {"1": 1, "2": 2, "inf": np.inf}
 
@@ -19,6 +20,9 @@ def norms(name: str, vector: NDArray[np.float64], *orders: str) -> dict[str, flo
 
 
 def distances(error: Array) -> dict[str, Any]:
-    """``D_inf_0`` and ``D_2_0``, the distances of w_1 from w*, per row: ``(rows, dim) -> (rows,)`` on the host."""
-    xp = namespace(error)
-    return {"D_inf_0": to_host(xp.max(xp.abs(error), axis=1)), "D_2_0": to_host(xp.sqrt(xp.sum(error * error, axis=1)))}
+    """The distances of w_1 from w*, ``(rows, *shape)``, per row, on the host: ``D_inf_0`` (largest entry) and ``D_2_0``.
+
+    For matrices also ``D_op_0`` (largest singular value) and ``D_row_0`` (largest 2-norm of a row).
+    """
+    orders = ("inf", "2") if error.ndim == 2 else ("inf", "2", "op", "row")
+    return {f"D_{order}_0": to_host(norm(error, order)) for order in orders}

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.backend import CPU, Backend, to_host
+from theorysim.backend import Backend, to_host
 from theorysim.laws import spectrum as spectrum_law
 from theorysim.laws import start_error
-from theorysim.model import Array, Draw, Problem, TheorysimError
-from theorysim.noise import Draws, Stream
+from theorysim.model import Array, Problem
+from theorysim.noise import Draws
 from theorysim.problems._additive_noise import deviations, noisy
 from theorysim.problems._constants import distances, norms
 from theorysim.problems._linear import times
+from theorysim.problems._rotation import rotation as orthogonal
 from theorysim.registry import register_problem
 from theorysim.validation import one_of, positive_integer
-
-_ROTATION = Draw(1)
 
 
 @register_problem
@@ -60,7 +58,7 @@ def anisotropic_quadratic(
     """
     dim, batch = positive_integer("dim", dim), positive_integer("batch", batch)
     eigenvalues = spectrum_law(spectrum, dim, draws, decay=decay, kappa=kappa, head=head, scale=scale)
-    q = _rotation(rotation, dim, draws)
+    q = orthogonal(rotation, dim, draws)
     y = start_error(
         start, dim, draws, low=low, high=high, decay=start_decay, support=support, normalize=normalize, distance=distance
     )
@@ -107,37 +105,6 @@ def _turns(q: NDArray[np.float64] | None, backend: Backend) -> tuple[Callable[[A
         return (lambda e: e), (lambda e: e)
     forth, back = backend.asarray(q), backend.asarray(q.T.copy())
     return (lambda e: times(e, forth)), (lambda e: times(e, back))
-
-
-def _rotation(kind: str | Sequence[Sequence[float]] | None, dim: int, draws: Draws) -> NDArray[np.float64] | None:
-    """The orthogonal matrix Q, ``(dim, dim)``, on the host; the same for all runs of a seed."""
-    if kind is None:
-        return None
-    if not isinstance(kind, str):
-        return _given_rotation(kind, dim)
-    if one_of("rotation", kind, ("random", "hadamard", "pairs")) == "random":
-        gaussian = replace(draws, backend=CPU).shared_normal(Stream.INSTANCE, _ROTATION, (dim, dim))
-        q, r = np.linalg.qr(gaussian)
-        return np.asarray(q * np.sign(np.diag(r)))
-    if kind == "hadamard":
-        if dim & (dim - 1):
-            raise TheorysimError(f"rotation='hadamard' needs dim to be a power of 2, not {dim}; use rotation='random'")
-        from scipy.linalg import hadamard
-
-        return np.asarray(hadamard(dim) / np.sqrt(dim))
-    if dim % 2:
-        raise TheorysimError(f"rotation='pairs' needs an even dim, not {dim}")
-    return np.kron(np.eye(dim // 2), np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2))
-
-
-def _given_rotation(rows: Sequence[Sequence[float]], dim: int) -> NDArray[np.float64]:
-    """A user's rows as an orthogonal matrix; TheorysimError where they are none."""
-    if len(rows) != dim or any(not isinstance(row, Sequence) or len(row) != dim for row in rows):
-        raise TheorysimError(f"rotation must be {dim} rows of {dim} numbers for dim={dim}, or one of random, hadamard, pairs")
-    q = np.array(rows, dtype=float)
-    if not np.allclose(q @ q.T, np.eye(dim), atol=1e-12):
-        raise TheorysimError("the rows given as rotation are not orthonormal to 1e-12; give an orthogonal matrix")
-    return q
 
 
 def _hessian(eigenvalues: NDArray[np.float64], q: NDArray[np.float64] | None) -> NDArray[np.float64]:

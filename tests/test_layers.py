@@ -21,6 +21,9 @@ ENGINE = [
     "model",
     "validation",
     "backend",
+    "matrix_functions",
+    "norms",
+    "accumulator",
     "registry",
     "bounds",
     "schedules",
@@ -65,8 +68,9 @@ ENGINE = [
     "cli",
     "__main__",
 ]
-PACKAGES = ("report", "calibration", "mutation")  # layers that are folders
-TOOLS = {"findings", "model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws"}
+PACKAGES = ("measures", "report", "calibration", "mutation")  # layers that are folders
+MATRICES = {"matrix_functions", "norms", "accumulator"}
+TOOLS = {"findings", "model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws"} | MATRICES
 CONTENT = {
     "theorysim/algorithms": TOOLS,
     "problems": TOOLS,

@@ -51,6 +51,22 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"dim": 4, "threshold": 0.5, "spectrum": "log", "start": "signs", "distance": 3.0},
         {"dim": 2, "threshold": 2.5, "spectrum": [1.0, 0.3], "start": [4.0, -3.0]},
     ],
+    "matrix_quadratic": [
+        {"m": 3, "n": 5, "noise": 0.5, "noise_law": "spectrum", "rotation": "random", "start": "signs"},
+        {
+            "m": 5,
+            "n": 2,
+            "spectrum": "log",
+            "start": "aligned",
+            "profile": [0.9, 0.4],
+            "turned": "both",
+            "noise": 0.3,
+            "batch": 3,
+        },
+        {"m": 2, "n": 6, "right": "groups", "start": "groups", "rotation": "random", "normalize": "op", "distance": 2.0},
+        {"m": 4, "n": 3, "right": [1.0, 0.0, 2.0], "turned": "right", "start": "profile", "profile_decay": 1.0},
+        {"m": 2, "n": 2, "spectrum": [2.0, 0.5], "start": "identity", "turned": "left", "noise": [0.1, 0.0]},
+    ],
     "logistic_regression": [
         {"samples": 150, "ridge": 0.01},
         {"data": "breast_cancer", "samples": 101, "ridge": 1e-3, "batch": 3, "start": "signs", "distance": 2.0},
@@ -65,6 +81,8 @@ def _default(name: str) -> dict[str, Any]:
 
 CASES = [(name, setting) for name in PROBLEMS.names() for setting in SETTINGS.get(name, [_default(name)])]
 every_case = pytest.mark.parametrize(("name", "setting"), CASES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(CASES)])
+
+DRAWN = ("signs", "uniform", "lognormal", "power", "gaussian", "profile", "aligned", "groups")  # starts that a seed decides
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "anisotropic_quadratic": [
@@ -99,6 +117,22 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
     ],
     "cosh_sum": [{"a_min": 0.0}, {"a_min": 2.0, "a_max": 1.0}, {"a_max": -1.0}, {"distance": -3.0}, {"start": "far"}],
     "huber": [{"threshold": 0.0}, {"threshold": -1.0}, {"spectrum": [1.0, -2.0], "dim": 2}, {"start": "far"}, {"scale": 0.0}],
+    "matrix_quadratic": [
+        {"m": 0},
+        {"n": 2.5},
+        {"spectrum": "powr"},
+        {"right": "left"},
+        {"right": "groups", "m": 3, "n": 7},
+        {"right": [1.0], "n": 2},
+        {"turned": "up"},
+        {"start": "sparse"},
+        {"start": [[1.0]], "m": 1, "n": 2},
+        {"start": "profile", "profile": [1.0], "m": 2, "n": 2},
+        {"normalize": "nuclear"},
+        {"distance": -1.0},
+        {"noise": -1.0},
+        {"batch": 0},
+    ],
     "logistic_regression": [
         {"data": "census", "samples": 0},
         {"samples": 50, "ridge": -0.1},
@@ -201,8 +235,9 @@ def test_another_device_gives_the_same_numbers(name: str, setting: dict[str, Any
 def test_seeds_and_runs_differ_only_where_the_instance_is_random(name: str, setting: dict[str, Any]) -> None:
     again = [to_host(built(name, setting, seed=seed).start) for seed in (11, 11, 12)]
     assert np.array_equal(again[0], again[1])
-    drawn = setting.get("start", parameters(PROBLEMS, name)["start"].default) in ("signs", "uniform", "lognormal", "power")
-    assert drawn != np.array_equal(again[0], again[2]) or setting.get("rotation") == "random"
+    drawn = setting.get("start", parameters(PROBLEMS, name)["start"].default) in DRAWN
+    turned = setting.get("rotation") == "random" or "turned" in setting
+    assert drawn != np.array_equal(again[0], again[2]) or turned
 
 
 @pytest.mark.parametrize("name", [name for name in PROBLEMS.names() if "dim" in parameters(PROBLEMS, name)])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from theorysim.model import Array, TheorysimError
 
 DEVICES = ("auto", "cpu", "gpu")
+_WORTH_A_THREAD = 2**20  # multiplications of a matrix decomposition, some milliseconds
 
 
 @dataclass(frozen=True)
@@ -125,3 +128,21 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
     if array_api_compat.is_cupy_array(array):
         return np.asarray(array.get())
     return np.asarray(array.to_device(namespace(array).__array_namespace_info__().default_device()))
+
+
+def over_stack(function: Callable[[Array], tuple[Array, ...]], stack: Array) -> tuple[Array, ...]:
+    """``function`` of a stack of matrices ``(rows, m, n)``, in parallel on the CPU where that pays.
+
+    Each matrix is treated alike whatever stack it stands in, so the parts of a stack can be given to several threads.
+    """
+    work, cores = stack.shape[0] * stack.shape[1] * stack.shape[2] * min(stack.shape[1:]), _cores()
+    if not isinstance(stack, np.ndarray) or work < _WORTH_A_THREAD or cores == 1 or len(stack) == 1:
+        return function(stack)
+    with ThreadPoolExecutor(cores) as threads:
+        parts = list(threads.map(function, np.array_split(stack, min(cores, len(stack)))))
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+def _cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

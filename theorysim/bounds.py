@@ -24,7 +24,7 @@ _GREEK = {
     "delta": r"\delta",
     "Delta": r"\Delta",
 }
-_MARKS = {"inf": r"\infty", "max": r"\max", "min": r"\min"}
+_MARKS = {"inf": r"\infty", "max": r"\max", "min": r"\min", "nuclear": "*", "op": r"\mathrm{op}", "row": r"\mathrm{row}"}
 
 
 class Bound:

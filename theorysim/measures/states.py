@@ -1,0 +1,80 @@
+"""Measures read off the state of an adaptive method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from theorysim.backend import namespace
+from theorysim.measures.measure import Measure, View, register_measure
+from theorysim.model import Array, TheorysimError
+from theorysim.validation import unknown
+
+
+@register_measure
+def root_sum() -> Measure:
+    """sum_j sqrt(v_{t,j}) of the algorithm's accumulator v."""
+
+    def value(view: View, _: None) -> Array:
+        xp = namespace(view.state.x)
+        return xp.sum(xp.sqrt(_accumulator(view.state)), axis=tuple(range(1, view.state.x.ndim)))
+
+    return Measure(value)
+
+
+@register_measure
+def root_trace() -> Measure:
+    """Trace of the square root of the matrix accumulator G of full-matrix AdaGrad."""
+
+    def value(view: View, _: None) -> Array:
+        xp = namespace(view.state.x)
+        eigenvalues = xp.linalg.eigvalsh(_accumulator(view.state, "G"))
+        return xp.sum(xp.sqrt(xp.where(eigenvalues > 0, eigenvalues, 0.0)), axis=1)
+
+    return Measure(value)
+
+
+@register_measure
+def log_growth(vector: str = "L") -> Measure:
+    """sum_j c_j ln(v_{t,j} / first nonzero v_{s,j}) over coordinates with v > 0; c = problem.vectors[vector]."""
+
+    def value(view: View, first: Array) -> Array:
+        xp, v = namespace(first), _accumulator(view.state)
+        seen = first < xp.inf
+        ratio = xp.where(seen, v, 1.0) / xp.where(seen, first, 1.0)
+        return xp.sum(view.problem.vectors[vector] * xp.log(ratio), axis=tuple(range(1, v.ndim)))
+
+    return Measure(value, lambda view: _first_value(view, vector), _first_nonzero)
+
+
+@register_measure
+def active_sum(vector: str = "L") -> Measure:
+    """sum of c_j over the coordinates whose accumulator has left zero; c = problem.vectors[vector]."""
+
+    def value(view: View, first: Array) -> Array:
+        xp = namespace(first)
+        return xp.sum(xp.where(first < xp.inf, view.problem.vectors[vector], 0.0), axis=tuple(range(1, first.ndim)))
+
+    return Measure(value, lambda view: _first_value(view, vector), _first_nonzero)
+
+
+def _first_value(view: View, vector: str) -> Array:
+    if vector not in view.problem.vectors:
+        raise unknown("vector of the problem", vector, view.problem.vectors)
+    xp, v = namespace(view.point), _accumulator(view.state)
+    return xp.where(v > 0, v, xp.inf)
+
+
+def _first_nonzero(first: Array, view: View) -> Array:
+    """The first nonzero value of each accumulator coordinate, infinity where there was none yet."""
+    xp, v = namespace(first), _accumulator(view.state)
+    return xp.where((first == xp.inf) & (v > 0), v, first)
+
+
+def _accumulator(state: Any, name: str = "v") -> Array:
+    """The accumulator of an adaptive method, inside any wrappers; TheorysimError where the algorithm keeps none."""
+    inner = state
+    while hasattr(inner, "inner"):
+        inner = inner.inner
+    if not hasattr(inner, name):
+        raise TheorysimError(f"this measure reads the accumulator {name} of an adaptive method; the algorithm keeps none")
+    return getattr(inner, name)
