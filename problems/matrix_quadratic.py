@@ -71,10 +71,10 @@ def matrix_quadratic(
     ``noise``, ``noise_law``, ``noise_decay``: v, as a list or a factor of ``flat`` 1, ``spectrum`` a, ``power`` i^-noise_decay.
     The noise is N = U diag(v) Z / sqrt(n batch) with standard normal Z, so E N N' = V^2 / batch with V = U diag(v) U'.
 
-    Constants: L_nuclearnorm, L_opnorm (of L = max(B) A), V_nuclearnorm, V_opnorm, lambda_max, lambda_min, trace_H,
-    L_1norm, L_infnorm, sigma_1norm, sigma_2norm, l_1norm (sum of l with diag(l) >= L), sigma_row_1norm (sum over rows of the deviation of the row),
-    sigma_full (trace of the root of the covariance), M, m, n, and per row D_op_0, D_2_0, D_inf_0, D_row_0, Delta_0.
-    Vectors: L, sigma (m, n), as for vector problems. Capabilities: left_smoothness, left_noise (L and V), hessian, turn.
+    Constants: L_nuclearnorm, L_opnorm (of L = max(B) A), V_nuclearnorm, V_opnorm, lambda_max, lambda_min, trace_H, L_1norm,
+    L_infnorm, sigma_1norm, sigma_2norm, l_1norm (sum of l with diag(l) >= L), sigma_row_1norm (sum over rows of the deviation of
+    the row), sigma_full (trace of the root of the covariance), M, m, n, and per row D_op_0, D_2_0, D_inf_0, D_row_0, Delta_0.
+    Vectors: L, sigma (m, n), as for vector problems. Capabilities: left_smoothness, left_noise (L and V), hessian, turn (P, Q).
     """
     m, n, batch = positive_integer("m", m), positive_integer("n", n), positive_integer("batch", batch)
     a = spectrum_law(spectrum, m, draws, decay=decay, kappa=kappa, head=head, scale=scale)

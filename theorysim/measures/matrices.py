@@ -10,9 +10,9 @@ import array_api_compat
 from theorysim.backend import namespace
 from theorysim.matrix_functions import singular_values, transposed
 from theorysim.measures.measure import Measure, View, register_measure, zero
-from theorysim.model import Array
+from theorysim.model import Array, TheorysimError
 from theorysim.norms import norm
-from theorysim.validation import finite, one_of
+from theorysim.validation import finite, non_negative, one_of, positive
 
 # How a preconditioner of each structure sees a gradient (rows, m, n): as a matrix whose products it sums.
 _SEEN: dict[str, Callable[[Array], Array]] = {
@@ -39,7 +39,7 @@ def adaptive_norm(structure: str = "left") -> Measure:
     name, _, value = structure.partition(",")
     one_of("structure", name, (*_SEEN, *_SUMMED))
     if name in _SEEN:
-        return _accumulating(_SEEN[name], float(value or 0), lambda s: namespace(s).sum(s, axis=1))
+        return _accumulating(_SEEN[name], _number("adaptive_norm", value or "0"), lambda s: namespace(s).sum(s, axis=1))
     seen = _SUMMED[name]
     return Measure(
         lambda view, memory: namespace(memory).sum(namespace(memory).sqrt(memory), axis=1),
@@ -51,14 +51,15 @@ def adaptive_norm(structure: str = "left") -> Measure:
 @register_measure
 def log_determinant(q: str = "1") -> Measure:
     """ln det(V_t / q^2) for V_t = q^2 I + sum of G G' up to t."""
-    size = finite("q", float(q))
+    size = positive("q of log_determinant", _number("log_determinant", q))
     return _accumulating(lambda g: g, size, lambda s: 2 * namespace(s).sum(namespace(s).log(s / size), axis=1))
 
 
 @register_measure
 def fourth_roots(eps: str = "0") -> Measure:
     """tr L_t^{1/4} tr R_t^{1/4} with L_t = eps I + sum G G' and R_t = eps I + sum G' G, as in Shampoo's regret bound."""
-    sides = [_accumulating(_SEEN[side], float(eps) ** 0.5, _half_powers) for side in ("left", "right")]
+    size = non_negative("eps of fourth_roots", _number("fourth_roots", eps)) ** 0.5
+    sides = [_accumulating(_SEEN[side], size, _half_powers) for side in ("left", "right")]
 
     def each(what: str, *seen: Any) -> list[Any]:
         return [getattr(side, what)(*arguments) for side, *arguments in zip(sides, *seen, strict=True)]
@@ -68,6 +69,14 @@ def fourth_roots(eps: str = "0") -> Measure:
         lambda view: each("start", [view, view]),
         lambda memory, view: each("update", memory, [view, view]),
     )
+
+
+def _number(measure: str, text: str) -> float:
+    """The number in a measure's argument; TheorysimError for other text."""
+    try:
+        return finite(f"the number of {measure}", float(text))
+    except ValueError:
+        raise TheorysimError(f"{measure} takes a number, not {text!r}; write for example {measure}:0.1") from None
 
 
 def _half_powers(s: Array) -> Array:
