@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_matrix_faults as matrices
 from plain_loops import built, walk
 
 from theorysim.backend import CPU
@@ -118,7 +119,9 @@ DIVISORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "eps_inside": lambda v: np.sqrt(v + 0.1),
     "lagged": lambda v: np.sqrt(v) + 0.1,
     "forgets": lambda v: np.sqrt(v) + 0.1,
+    "not_accumulated": lambda v: np.sqrt(v) + 0.1,
 }
+KEPT = {"forgets": (0.99, 0.01), "not_accumulated": (0.0, 1.0)}
 
 
 @pytest.mark.parametrize("method", SQUARES)
@@ -129,7 +132,8 @@ def test_faults_of_the_divisor(name: str, method: str) -> None:
     expected = [x]
     for t in range(1, STEPS + 1):
         g, before = made.sample(x[None], Draw(t))[0], V
-        V = 0.99 * V + 0.01 * SQUARES[method](g) if name == "forgets" else V + SQUARES[method](g)
+        keep, weight = KEPT.get(name, (1.0, 1.0))
+        V = keep * V + weight * SQUARES[method](g)
         values, vectors = np.linalg.eigh(before if name == "lagged" else V)
         kept = (values > 1e-12 * values.max()) if method == "full_matrix_adagrad" else values > -1
         x = x - 0.3 * vectors[:, kept] @ (vectors[:, kept].T @ g / DIVISORS[name](values[kept]))
@@ -165,8 +169,8 @@ def test_a_wrapper_that_never_moves() -> None:
 def test_every_fault_is_tried_here() -> None:
     assert {each.name for each in ALGORITHM_FAULTS} == {*OF_SGD, *OTHERWISE, *DIVISORS}
     assert {each.name for each in WRAPPER_FAULTS} == {"frozen", *OUTPUTS}
-    assert {each.name for each in PROBLEM_FAULTS} == {*OF_PROBLEMS, *STATED}
-    assert {each.name for each in BOUND_FAULTS} == set(OF_BOUNDS)
+    assert {each.name for each in PROBLEM_FAULTS} == {*OF_PROBLEMS, *STATED, *matrices.PROBLEM_FAULTS_TRIED}
+    assert {each.name for each in BOUND_FAULTS} == {*OF_BOUNDS, *matrices.OF_BOUNDS}
     for kind in ("algorithm", "wrapper", "problem", "bound"):
         names = [each.name for each in FAULTS if each.breaks == kind]
         assert len(names) == len(set(names))

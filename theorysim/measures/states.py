@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from theorysim.accumulator import Root
 from theorysim.backend import namespace
 from theorysim.measures.measure import Measure, View, register_measure
 from theorysim.model import Array, TheorysimError
@@ -23,12 +24,13 @@ def root_sum() -> Measure:
 
 @register_measure
 def root_trace() -> Measure:
-    """Trace of the square root of the matrix accumulator G of full-matrix AdaGrad."""
+    """Trace of the root of the gradient products that a method carries: G_t^{1/2} of full-matrix AdaGrad, V_t^{1/2} of ASGO."""
 
     def value(view: View, _: None) -> Array:
-        xp = namespace(view.state.x)
-        eigenvalues = xp.linalg.eigvalsh(_accumulator(view.state, "G"))
-        return xp.sum(xp.sqrt(xp.where(eigenvalues > 0, eigenvalues, 0.0)), axis=1)
+        root = _accumulator(view.state, "root")
+        if not isinstance(root, Root):
+            raise TheorysimError("root_trace reads a root that is carried in factors, as full_matrix_adagrad and asgo do")
+        return namespace(root.s).sum(root.s, axis=1)
 
     return Measure(value)
 

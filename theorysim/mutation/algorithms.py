@@ -12,11 +12,10 @@ import numpy as np
 
 from theorysim.backend import namespace
 from theorysim.model import Algorithm, Array, Problem
+from theorysim.mutation.divisors import MATRICES, VECTORS, Arguments, Build, divisor
 from theorysim.mutation.fault import ALGORITHM, FROZEN, WRAPPER, Fault
 
-Build = Callable[..., Algorithm]
-Arguments = dict[str, Any]
-_ADAGRAD = ("adagrad", "adagrad_norm", "full_matrix_adagrad")
+_ADAPTIVE = (*VECTORS, *MATRICES, "shampoo")
 
 
 class State(NamedTuple):
@@ -30,10 +29,10 @@ class State(NamedTuple):
         return self.inner.x
 
 
-def _moved_to(state: Any, x: Array) -> Any:
+def moved_to(state: Any, x: Array) -> Any:
     """The state with another iterate, which may lie inside a wrapped state."""
     update = state._replace if hasattr(state, "_replace") else functools.partial(dataclasses.replace, state)
-    return update(inner=_moved_to(state.inner, x)) if hasattr(state, "inner") else update(x=x)
+    return update(inner=moved_to(state.inner, x)) if hasattr(state, "inner") else update(x=x)
 
 
 # ------------------------------------------------------------------------------------------------ steps
@@ -45,7 +44,7 @@ def _restepped(new: Callable[[Array, Array, int], Array]) -> Callable[[Build, Ar
 
         def step(state: State, oracle: Any) -> State:
             t, after = state.memory + 1, sound.step(state.inner, oracle)
-            return State(_moved_to(after, new(state.x, after.x, t)), t)
+            return State(moved_to(after, new(state.x, after.x, t)), t)
 
         return dataclasses.replace(
             sound,
@@ -114,7 +113,7 @@ def _stale(build: Build, arguments: Arguments) -> Algorithm:
 
 
 # ------------------------------------------------------------------------------------------------ parameters
-def _argument(name: str, new: Callable[[Any], Any]) -> Callable[[Build, Arguments], Algorithm | None]:
+def argument(name: str, new: Callable[[Any], Any]) -> Callable[[Build, Arguments], Algorithm | None]:
     """Another value of one parameter; nothing to change where it is off already."""
 
     def change(build: Build, arguments: Arguments) -> Algorithm | None:
@@ -125,60 +124,9 @@ def _argument(name: str, new: Callable[[Any], Any]) -> Callable[[Build, Argument
     return change
 
 
-def _off(value: Any) -> Any:
+def off(value: Any) -> Any:
     """Zero in place of a number or an array of numbers, and the value itself where it is zero."""
     return value if isinstance(value, int | float) and value == 0 else 0.0
-
-
-# ------------------------------------------------------------------------------------------------ AdaGrad's divisor
-def _divisor(
-    root: float = 0.5, decay: float = 1.0, lagged: bool = False, inside: bool = False
-) -> Callable[[Build, Arguments], Algorithm | None]:
-    """AdaGrad with one accumulator per coordinate, one for all, or a matrix, told apart by the sound one's state.
-
-    Divides by v_t^root + eps, with v_t = decay v_{t-1} + (1 - decay) g_t^2 where decay < 1; ``lagged``: v_{t-1} in place of
-    v_t; ``inside``: by (v_t + eps)^root.
-    """
-
-    def change(build: Build, arguments: Arguments) -> Algorithm | None:
-        lr, eps, box = arguments["lr"], arguments["eps"], arguments.get("box")
-        if inside and _off(eps) is eps:
-            return None
-        sound, weight = build(**arguments), 1.0 if decay == 1 else 1 - decay
-
-        def step(state: Any, oracle: Any) -> Any:
-            xp, g = namespace(state.x), oracle.sample(state.x)
-            name = "G" if hasattr(state, "G") else "v"
-            before = getattr(state, name)
-            now = decay * before + weight * _square(g, before)
-            within, outside = (eps, 0.0) if inside else (0.0, eps)
-            x = state.x - lr * _divided(g, before if lagged else now, lambda v: (v + within) ** root + outside)
-            return state._replace(**{"x": x if box is None else xp.clip(x, -box, box), name: now})
-
-        return dataclasses.replace(sound, step=step)
-
-    return change
-
-
-def _square(g: Array, accumulator: Array) -> Array:
-    """g_t^2 in the form of the accumulator: ``(rows, *shape)``, ``(rows, 1, ..., 1)`` or ``(rows, d, d)``."""
-    if accumulator.ndim > g.ndim:
-        return g[:, :, None] * g[:, None, :]
-    if accumulator.shape == g.shape:
-        return g * g
-    return namespace(g).sum(g * g, axis=tuple(range(1, g.ndim)), keepdims=True)
-
-
-def _divided(g: Array, accumulator: Array, divisor: Callable[[Array], Array]) -> Array:
-    xp = namespace(g)
-    if accumulator.ndim == g.ndim:
-        scale = divisor(accumulator)
-        return xp.where(scale > 0, g / xp.where(scale > 0, scale, 1.0), 0.0)
-    values, vectors = xp.linalg.eigh(xp.where(xp.isfinite(accumulator), accumulator, 0.0))
-    kept = values > 1e-13 * values[:, -1:]  # the rest is the rounding of a null space
-    along = (xp.matrix_transpose(vectors) @ g[:, :, None])[:, :, 0]
-    along = xp.where(kept, along / divisor(xp.where(kept, values, 1.0)), 0.0)
-    return (vectors @ along[:, :, None])[:, :, 0]
 
 
 # ------------------------------------------------------------------------------------------------ averages
@@ -219,38 +167,39 @@ def _algorithm(name: str, about: str, change: Callable[..., Any], *needs: str, o
 ALGORITHM_FAULTS = (
     _algorithm(FROZEN, "asks for gradients and never moves", _restepped(lambda x, y, t: x)),
     _algorithm("stops", "stands still after its first step", _restepped(lambda x, y, t: y if t == 1 else x)),
-    _algorithm("step_halved", "half the step size", _argument("lr", lambda lr: 0.5 * lr), "lr"),
-    _algorithm("step_doubled", "twice the step size", _argument("lr", lambda lr: 2.0 * lr), "lr"),
-    _algorithm("step_sign", "goes uphill: the step size has the wrong sign", _argument("lr", lambda lr: -lr), "lr"),
+    _algorithm("step_halved", "half the step size", argument("lr", lambda lr: 0.5 * lr), "lr"),
+    _algorithm("step_doubled", "twice the step size", argument("lr", lambda lr: 2.0 * lr), "lr"),
+    _algorithm("step_sign", "goes uphill: the step size has the wrong sign", argument("lr", lambda lr: -lr), "lr"),
     _algorithm("step_decays", "a further factor 1/sqrt(t) in step t", _restepped(lambda x, y, t: x + (y - x) / t**0.5)),
     _algorithm("stale_gradient", "uses the gradient of the step before", _stale),
     _algorithm("coordinate_lost", "takes the first coordinate of every gradient for 0", _misheard(first_coordinate_times(0.0))),
     _algorithm("coordinate_sign", "first coordinate of every gradient negated", _misheard(first_coordinate_times(-1.0))),
     _algorithm("noise_ignored", "uses exact gradients in place of stochastic ones", _misheard(lambda answer: answer, exact=True)),
-    _algorithm("eps_dropped", "eps = 0", _argument("eps", _off), "eps"),
-    _algorithm("v0_dropped", "the accumulator starts at 0", _argument("v0", _off), "v0"),
-    _algorithm("box_ignored", "iterates are not projected onto the box", _argument("box", lambda box: None), "box"),
+    _algorithm("eps_dropped", "eps = 0", argument("eps", off), "eps"),
+    _algorithm("v0_dropped", "the accumulator starts at 0", argument("v0", off), "v0"),
+    _algorithm("box_ignored", "iterates are not projected onto the box", argument("box", lambda box: None), "box"),
     _algorithm(
         "schedule_ignored",
         "the step size is constant",
-        _argument("schedule", lambda name: name if name == "constant" else "constant"),
+        argument("schedule", lambda name: name if name == "constant" else "constant"),
         "schedule",
     ),
-    _algorithm("momentum_dropped", "momentum 0", _argument("momentum", _off), "momentum"),
-    _algorithm("momentum_sign", "the momentum pulls back", _argument("momentum", lambda m: m if m is None else -m), "momentum"),
-    _algorithm("beta1_dropped", "no average of the gradients: beta1 = 0", _argument("beta1", _off), "beta1"),
+    _algorithm("momentum_dropped", "momentum 0", argument("momentum", off), "momentum"),
+    _algorithm("momentum_sign", "the momentum pulls back", argument("momentum", lambda m: m if m is None else -m), "momentum"),
+    _algorithm("beta1_dropped", "no average of the gradients: beta1 = 0", argument("beta1", off), "beta1"),
     _algorithm(
         "correction_dropped",
         "moving averages without bias correction",
-        _argument("bias_correction", lambda on: False),
+        argument("bias_correction", lambda on: False),
         "bias_correction",
     ),
-    _algorithm("root_missing", "divides by v, without its root", _divisor(root=1.0), only=_ADAGRAD),
-    _algorithm("cube_root", "divides by the cube root of v", _divisor(root=1 / 3), only=_ADAGRAD),
-    _algorithm("fourth_root", "divides by the fourth root of v", _divisor(root=0.25), only=_ADAGRAD),
-    _algorithm("lagged", "divides by the root of v_{t-1} in place of v_t", _divisor(lagged=True), only=_ADAGRAD),
-    _algorithm("forgets", "v is a moving average: .99 v + .01 g^2", _divisor(decay=0.99), only=_ADAGRAD),
-    _algorithm("eps_inside", "eps inside the root", _divisor(inside=True), only=_ADAGRAD),
+    _algorithm("root_missing", "divides by v, without its root", divisor(root=1.0), only=_ADAPTIVE),
+    _algorithm("cube_root", "divides by the cube root of v", divisor(root=1 / 3), only=_ADAPTIVE),
+    _algorithm("fourth_root", "divides by the fourth root of v", divisor(root=0.25), only=_ADAPTIVE),
+    _algorithm("lagged", "divides by the root of v_{t-1} in place of v_t", divisor(lagged=True), only=_ADAPTIVE),
+    _algorithm("forgets", "v is a moving average: .99 v + .01 g^2", divisor(decay=0.99), only=_ADAPTIVE),
+    _algorithm("not_accumulated", "v is the square of the newest gradient", divisor(decay=0.0), only=_ADAPTIVE),
+    _algorithm("eps_inside", "eps inside the root", divisor(inside=True), only=(*VECTORS, *MATRICES)),
 )
 
 

@@ -75,6 +75,18 @@ def _repeated(problem: Problem) -> dict[str, Any] | None:
     return None if _noiseless(problem) else {"sample": lambda x, draw: problem.sample(x, Draw(1, draw.call))}
 
 
+def _transposed_noise(problem: Problem) -> dict[str, Any] | None:
+    """The noise N' in place of N: its covariance lies on the other side. Only square matrices can have it."""
+    if len(problem.shape) != 2 or problem.shape[0] != problem.shape[1] or _noiseless(problem):
+        return None
+
+    def sample(x: Array, draw: Draw) -> Array:
+        exact = problem.gradient(x)
+        return exact + namespace(x).matrix_transpose(problem.sample(x, draw) - exact)
+
+    return {"sample": sample}
+
+
 # ------------------------------------------------------------------------------------------------ gap
 def _unshifted(problem: Problem) -> dict[str, Any] | None:
     w = problem.minimizer
@@ -91,16 +103,22 @@ def _one_coordinate_short(problem: Problem) -> dict[str, Any] | None:
 
 # ------------------------------------------------------------------------------------------------ constants
 def _stated(*names: str, factor: float = 0.5) -> Change:
-    """Constants of these names are stated wrongly, and so are the vectors of these names."""
+    """Constants of these names are stated wrongly, and so are the vectors and the matrices of these names."""
 
     def new(problem: Problem) -> dict[str, Any] | None:
-        constants, vectors = dict(problem.constants), dict(problem.vectors)
+        constants, vectors, matrices = dict(problem.constants), dict(problem.vectors), dict(problem.capabilities)
         wrong = [(table, name) for table in (constants, vectors) for name in names if name in table and _nonzero(table[name])]
         for table, name in wrong:
             table[name] = factor * table[name]
-        return {"constants": constants, "vectors": vectors} if wrong else None
+        for name in set(names) & set(matrices):
+            matrices[name] = _times(factor, problem.capabilities[name])
+        return {"constants": constants, "vectors": vectors, "capabilities": matrices} if wrong else None
 
     return _with(new)
+
+
+def _times(factor: float, matrix: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: factor * matrix()
 
 
 def _nonzero(value: Any) -> bool:
@@ -122,6 +140,11 @@ def _problem(name: str, about: str, change: Change) -> Fault:
     return Fault(name, about, PROBLEM, change)
 
 
+_L = ("L", "L_1norm", "L_infnorm", "L_nuclearnorm", "L_opnorm", "l_1norm", "left_smoothness")
+_V = ("V_nuclearnorm", "V_opnorm", "left_noise")
+_SIGMA = ("sigma", "sigma_1norm", "sigma_2norm", "sigma_row_1norm", "sigma_full")
+_Q = ("Q_nuclearnorm", "left_gradient")
+
 PROBLEM_FAULTS = (
     _problem("gradient_doubled", "gradients twice as large", _gradient(lambda g: 2.0 * g)),
     _problem("gradient_sign", "the first coordinate of every gradient negated", _gradient(first_coordinate_times(-1.0))),
@@ -130,26 +153,32 @@ PROBLEM_FAULTS = (
     _problem("noise_doubled", "noise twice as large", _noise(lambda problem: 2.0)),
     _problem("noise_keeps_size", "the noise does not shrink with the batch size", _noise(_root_of_batch)),
     _problem("noise_repeated", "the same noise in every step", _with(_repeated)),
+    _problem("noise_transposed", "the noise of a square matrix transposed", _with(_transposed_noise)),
     _problem("gap_halved", "half the gap", _with(lambda problem: {"gap": lambda x: 0.5 * problem.gap(x)})),
     _problem("gap_unshifted", "the gap measured as if w* were 0", _with(_unshifted)),
     _problem("gap_short", "the gap without its first coordinate", _with(_one_coordinate_short)),
     _problem("start_doubled", "starts twice as far away as it states", _with(_longer_start)),
-    _problem("L_halved", "L and its norms stated half as large", _stated("L", "L_1norm", "L_infnorm")),
-    _problem("L_doubled", "L and its norms stated twice as large", _stated("L", "L_1norm", "L_infnorm", factor=2.0)),
+    _problem("L_halved", "L and its norms stated half as large", _stated(*_L)),
+    _problem("L_doubled", "L and its norms stated twice as large", _stated(*_L, factor=2.0)),
     _problem("L_1norm_halved", "the sum of L stated half as large", _stated("L_1norm")),
+    _problem("L_nuclear_halved", "the nuclear norm of L stated half as large", _stated("L_nuclearnorm")),
     _problem("L_0_halved", "L_0 and its norms stated half as large", _stated("L_0", "L_0_1norm", "L_0_infnorm")),
     _problem("L_1_quartered", "L_1 and its norms four times too small", _stated("L_1", "L_1_1norm", "L_1_infnorm", factor=0.25)),
     _problem("lambda_halved", "lambda_max stated half as large", _stated("lambda_max")),
     _problem("lambda_doubled", "lambda_max stated twice as large", _stated("lambda_max", factor=2.0)),
     _problem("mu_doubled", "strong convexity stated twice as large", _stated("mu", "lambda_min", factor=2.0)),
     _problem("trace_halved", "the trace of H stated half as large", _stated("trace_H")),
-    _problem("sigma_halved", "sigma and its norms stated half as large", _stated("sigma", "sigma_1norm", "sigma_2norm")),
-    _problem(
-        "sigma_doubled", "sigma and its norms stated twice as large", _stated("sigma", "sigma_1norm", "sigma_2norm", factor=2.0)
-    ),
+    _problem("sigma_halved", "sigma and its norms stated half as large", _stated(*_SIGMA)),
+    _problem("sigma_doubled", "sigma and its norms stated twice as large", _stated(*_SIGMA, factor=2.0)),
+    _problem("V_halved", "V and its norms stated half as large", _stated(*_V)),
+    _problem("V_doubled", "V and its norms stated twice as large", _stated(*_V, factor=2.0)),
+    _problem("Q_halved", "Q stated half as large", _stated(*_Q)),
+    _problem("Q_doubled", "Q stated twice as large", _stated(*_Q, factor=2.0)),
     _problem("M_doubled", "the batch size stated twice as large", _with(_wrong_batch)),
     _problem("D_inf_halved", "the largest coordinate error of the start halved", _stated("D_inf_0")),
     _problem("D_2_halved", "the distance of the start halved", _stated("D_2_0")),
+    _problem("D_op_halved", "the largest singular value of the start's error halved", _stated("D_op_0")),
+    _problem("D_row_halved", "the longest row of the start's error halved", _stated("D_row_0")),
     _problem("Delta_halved", "the gap of the start stated half as large", _stated("Delta_0")),
 )
 
@@ -165,6 +194,16 @@ def _text(new: Callable[[str], str]) -> BoundChange:
 def _value(name: str, new: Callable[[dict[str, Any]], Any]) -> BoundChange:
     def change(evaluate: Evaluate, text: str, values: dict[str, Any]) -> Any:
         return evaluate(text, {**values, name: new(values)}) if name in values else None
+
+    return change
+
+
+def _exchanged(others: dict[str, str]) -> BoundChange:
+    """Constants in the place of others, where the problem states both."""
+
+    def change(evaluate: Evaluate, text: str, values: dict[str, Any]) -> Any:
+        found = {name: values[other] for name, other in others.items() if name in values and other in values}
+        return evaluate(text, {**values, **found}) if found else None
 
     return change
 
@@ -210,4 +249,10 @@ BOUND_FAULTS = (
         "the l2 norm of sigma in place of its l1 norm",
         _value("sigma_1norm", lambda v: v.get("sigma_2norm", v["sigma_1norm"])),
     ),
+    _bound(
+        "op_for_nuclear",
+        "the spectral norms of L and V in place of their nuclear norms",
+        _exchanged({"L_nuclearnorm": "L_opnorm", "V_nuclearnorm": "V_opnorm"}),
+    ),
+    _bound("entry_for_op", "the largest entry of the start's error in place of D_op", _exchanged({"D_op_0": "D_inf_0"})),
 )
