@@ -125,9 +125,14 @@ def _breast_cancer(_: Source) -> tuple[Floats, Floats]:
     return (features - least) / (features.max(axis=0) - least), labels.astype(np.float64)
 
 
-def _digits(_: Source) -> tuple[Floats, Floats]:
+def digits() -> tuple[Floats, Floats]:
+    """All 1797 images, 8 x 8 pixels / 16 as rows of 64, and the digits 0 to 9 they show."""
     features, labels = _scikit_learn().load_digits(return_X_y=True)
     return features / 16, labels.astype(np.float64)
+
+
+def _digits(_: Source) -> tuple[Floats, Floats]:
+    return digits()
 
 
 def _file(path: str) -> tuple[Floats, Floats]:
