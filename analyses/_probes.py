@@ -93,16 +93,22 @@ class Probe:
 
         ``weights``: grad f(x) -> w, (rows, coordinates). Random steps hardly see one bad direction among many good ones.
         """
-        bases = [self.centre, self.start, self.centre + 0.3 * self.spread * self.random.standard_normal(self.centre.shape)]
-        return self.pair(bases, [self._worst_step(base, weights) for base in bases])
 
-    def _worst_step(self, x: Floats, weights: Callable[[Floats], Floats]) -> Floats:
-        gradient = self.gradient(x)
-        w = np.broadcast_to(weights(gradient), x.shape)
-        inverse = np.divide(1.0, w, out=np.zeros_like(x), where=w > 0)
-        h = self._scaled(self.random.standard_normal(x.shape))
+        def inverse(gradient: Floats, change: Floats) -> Floats:
+            w = np.broadcast_to(weights(gradient), change.shape)
+            return np.divide(1.0, w, out=np.zeros_like(change), where=w > 0) * change
+
+        return self.preconditioned_pairs(inverse)
+
+    def preconditioned_pairs(self, inverse: Callable[[Floats, Floats], Floats]) -> Pairs:
+        """Steps h with nearly the largest <h, H(x) h> / <h, W h>; ``inverse``: (grad f(x), v) -> W^+ v. The first base is w*."""
+        bases = [self.centre, self.start, self.centre + 0.3 * self.spread * self.random.standard_normal(self.centre.shape)]
+        return self.pair(bases, [self._worst_step(base, inverse) for base in bases])
+
+    def _worst_step(self, x: Floats, inverse: Callable[[Floats, Floats], Floats]) -> Floats:
+        gradient, h = self.gradient(x), self._scaled(self.random.standard_normal(x.shape))
         for _ in range(_POWER_STEPS):
-            h = self._scaled(h + inverse * (self.gradient(x + h) - gradient))
+            h = self._scaled(h + inverse(gradient, self.gradient(x + h) - gradient))
         return h
 
     def _scaled(self, h: Floats) -> Floats:

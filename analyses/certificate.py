@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from theorysim.analyses._audit import RELATIVE, STANDARD_ERRORS, largest, ratio, upper
+from theorysim.analyses._matrix_certificate import left_override, matrix_constants, matrix_parts
 from theorysim.analyses._probes import Floats, Pairs, Probe
 from theorysim.analyses.band import band
 from theorysim.backend import to_host
@@ -19,9 +21,7 @@ from theorysim.registry import register_analysis
 _DERIVATIVE = 1e-6  # relative error of the integral of a gradient with a kink; without one it is below 1e-8
 _NODES = 4
 _STATIONARY = 1e-10  # of the gradient at the start
-_RELATIVE = 1e-9
 _EIGENVALUE = 1e-12  # of the largest L_j
-_STANDARD_ERRORS = 5.0
 _DRAWS = 2048
 _NUMBERS = 2**24  # of noise that are looked at, at most
 _LARGEST_MATRIX = 2048  # coordinates up to which eigenvalues of the whole Hessian are computed
@@ -29,24 +29,37 @@ _LARGEST_MATRIX = 2048  # coordinates up to which eigenvalues of the whole Hessi
 
 @register_analysis
 def certificate(
-    problem: Problem, *, L: Array | Sequence[float] | None = None, label: str = "assumptions of the instance"
+    problem: Problem,
+    *,
+    L: Array | Sequence[float] | None = None,
+    left: Array | Sequence[Sequence[float]] | None = None,
+    label: str = "assumptions of the instance",
 ) -> Finding:
     """VIOLATED if the instance contradicts one of its declared constants; each is one part, with the measured number.
 
     Checked where declared: the gradient against differences of the gap; zero gap and gradient at w*, gap >= 0; anisotropic
     smoothness (A1: diag(L) - H has no negative eigenvalue, and the quadratic upper bound on sampled and on adversarial pairs);
     lambda_max and mu; (L_0, L_1)-smoothness for steps up to 1 / L_1 (A3); noise without bias and with variances at most
-    sigma_j^2 / M (A2), within 5 standard errors; norms and distances. ``L``: a vector to be certified in place of the problem's
-    own, e.g. the spectrum before a rotation. It says that no contradiction was found: pairs are sampled.
+    sigma_j^2 / M (A2), within 5 standard errors; norms and distances. On m x n matrices: left_smoothness L (I_n (x) L - H has no
+    negative eigenvalue, the quadratic upper bound on pairs, tr(grad' L^+ grad) <= 2 gap); left_noise V (E N N' <= V^2 / M);
+    left_gradient B (tr(B^-1 E G G') <= tr B). ``L``: a vector to be certified in place of the problem's own, e.g. the spectrum
+    before a rotation; ``left``: likewise a symmetric m x m matrix. It says that no contradiction was found: pairs are sampled.
+    The answers of an ``adversary`` estimate no gradient and are not looked at.
+    Raises TheorysimError for an L or a left of the wrong shape.
     """
     declared = {name: to_host(vector).reshape(-1) for name, vector in problem.vectors.items()}
     vectors = declared | ({} if L is None else {"L": _override(L, problem)})
-    probe = Probe(problem, _ratio(np.ones_like(vectors["L_1"]), vectors["L_1"]) if "L_1" in vectors else inf)
+    probe = Probe(problem, ratio(np.ones_like(vectors["L_1"]), vectors["L_1"]) if "L_1" in vectors else inf)
     pairs, hessian = probe.pairs(), _hessian(problem)
     parts = [*_differential(probe), *_minimum(probe), *_smoothness(probe, pairs, vectors)]
     if hessian is not None:
         parts += _eigenvalues(hessian, pairs, vectors.get("L"), problem.constants.get("lambda_max"))
-    return together(*parts, *_noise(probe, declared.get("sigma")), _constants(probe, declared, hessian), label=label)
+    smooth, sigma = None if left is None else left_override(left, problem), declared.get("sigma")
+    noise = None if problem.capabilities.get("adversary") else probe.noise(_draws(probe, sigma))
+    if noise is not None:
+        parts += _noise(noise, sigma, float(problem.constants.get("M", 1)))
+    parts += matrix_parts(probe, pairs, hessian, noise, smooth)
+    return together(*parts, _constants(probe, declared, hessian), label=label)
 
 
 def _override(vector: Array | Sequence[float], problem: Problem) -> Floats:
@@ -71,7 +84,7 @@ def _differential(probe: Probe) -> list[Finding]:
         slope = np.sum(slopes, axis=0)
         rise = probe.gap(end) - probe.gap(begin)
         errors.append(np.abs(rise - slope.sum(axis=1)) / np.abs(slope).sum(axis=1))
-    return [band(_largest(errors), -inf, _DERIVATIVE, label="the gradient is the derivative of the gap (relative error)")]
+    return [band(largest(errors), -inf, _DERIVATIVE, label="the gradient is the derivative of the gap (relative error)")]
 
 
 def _minimum(probe: Probe) -> list[Finding]:
@@ -103,20 +116,14 @@ def _smoothness(probe: Probe, pairs: Pairs, vectors: dict[str, Floats]) -> list[
     parts = []
     for name, weight in weights.items():
         all_pairs = pairs.joined(probe.worst_pairs(weight))
-        parts.append(_upper(name, all_pairs, (weight(all_pairs.gradient) * all_pairs.step**2).sum(axis=-1)))
+        parts.append(upper(name, all_pairs, (weight(all_pairs.gradient) * all_pairs.step**2).sum(axis=-1)))
     return parts + [_lower(name, float(constants[name]), pairs) for name in ("mu", "lambda_min") if name in constants]
-
-
-def _upper(name: str, pairs: Pairs, form: Floats) -> Finding:
-    above = np.maximum(pairs.excess - pairs.slack, 0.0)
-    label = f"{name} on pairs (largest excess / bound)"
-    return band(_largest(_ratio(above, 0.5 * form)), -inf, 1 + _RELATIVE, label=label, predicted=1.0)
 
 
 def _lower(name: str, value: float, pairs: Pairs) -> Finding:
     curvature = (pairs.excess + pairs.slack) / (0.5 * (pairs.step**2).sum(axis=-1))
     label = f"{name} on pairs (least curvature)"
-    return band(float(np.min(curvature)), value * (1 - _RELATIVE), inf, label=label, predicted=value)
+    return band(float(np.min(curvature)), value * (1 - RELATIVE), inf, label=label, predicted=value)
 
 
 def _hessian(problem: Problem) -> Floats | None:
@@ -126,43 +133,44 @@ def _hessian(problem: Problem) -> Floats | None:
 
 def _eigenvalues(hessian: Floats, pairs: Pairs, smooth: Floats | None, lambda_max: float | None) -> list[Finding]:
     """The declared bound H on the Hessian: is it one, and do diag(L) and lambda_max bound it?"""
-    parts = [_upper("the Hessian bound", pairs, ((pairs.step @ hessian) * pairs.step).sum(axis=-1))]
     top = float(np.linalg.eigvalsh(hessian)[-1])
+    # in a direction without curvature rounding is left, of the product and of the excess
+    form = ((pairs.step @ hessian) * pairs.step).sum(axis=-1) + _EIGENVALUE * top * (pairs.step**2).sum(axis=-1)
+    parts = [upper("the Hessian bound", pairs, form)]
     if smooth is not None:
         least = float(np.linalg.eigvalsh(np.diag(smooth) - hessian)[0])
         floor = -_EIGENVALUE * max(float(smooth.max()), top)
         parts.append(band(least, floor, inf, label="anisotropic smoothness: least eigenvalue of diag(L) - H", predicted=0.0))
     if lambda_max is not None:
-        limit = float(lambda_max) * (1 + _RELATIVE)
+        limit = float(lambda_max) * (1 + RELATIVE)
         parts.append(band(top, -inf, limit, label="lambda_max: largest eigenvalue of H", predicted=float(lambda_max)))
     return parts
 
 
 # ------------------------------------------------------------------------------------------------ noise
-def _noise(probe: Probe, sigma: Floats | None) -> list[Finding]:
+def _draws(probe: Probe, sigma: Floats | None) -> int:
+    """How many stochastic gradients of every row to look at; few where they are declared to be exact."""
     quiet = sigma is not None and not sigma.any()
-    draws = 4 if quiet else min(_DRAWS, _NUMBERS // probe.start.shape[1])
-    noise = probe.noise(max(2, draws // probe.rows))
-    if quiet:
+    draws = 4 if quiet else min(_DRAWS, _NUMBERS // int(probe.start.shape[1]))
+    return max(2, draws // int(probe.rows))
+
+
+def _noise(noise: Floats, sigma: Floats | None, batch: float) -> list[Finding]:
+    if sigma is not None and not sigma.any():
         return [band(float(np.abs(noise).max()), 0.0, 0.0, label="stochastic gradients are exact")]
     mean, count = noise.mean(axis=0), len(noise)
     squares = (noise - mean) ** 2
     variance, error = squares.mean(axis=0), squares.std(axis=0) / np.sqrt(count)
-    allowed = variance if sigma is None else sigma**2 / float(probe.problem.constants.get("M", 1))
+    allowed = variance if sigma is None else sigma**2 / batch
     # rare large noise is missing from a sample variance, hence the declared one where it is larger
-    bias = _ratio(np.abs(mean), np.sqrt(np.maximum(allowed, variance) / count))
-    parts = [band(_largest(bias), 0.0, _STANDARD_ERRORS, label="noise without bias (largest mean in standard errors)")]
+    bias = ratio(np.abs(mean), np.sqrt(np.maximum(allowed, variance) / count))
+    parts = [band(largest(bias), 0.0, STANDARD_ERRORS, label="noise without bias (largest mean in standard errors)")]
     if sigma is not None:
-        above = _ratio(variance - allowed * (1 + _RELATIVE), error)
+        above = ratio(variance - allowed * (1 + RELATIVE), error)
         used = {"variance / bound, over all coordinates": float(variance.sum() / allowed.sum())}
         label = "noise variances at most sigma^2 / M (largest excess in standard errors)"
-        parts.append(band(_largest(above), -inf, _STANDARD_ERRORS, label=label, details=used))
+        parts.append(band(largest(above), -inf, STANDARD_ERRORS, label=label, details=used))
     return parts
-
-
-def _ratio(value: Floats, error: Floats) -> Floats:
-    """value / error; without error infinite where the value is positive, else 0."""
-    return np.divide(value, error, out=np.where(value > 0, inf, 0.0), where=error > 0)
 
 
 # ------------------------------------------------------------------------------------------------ constants
@@ -180,7 +188,7 @@ def _constants(probe: Probe, vectors: dict[str, Floats], hessian: Floats | None)
     )
     worst = rows[int(np.argmax(errors[1:]))][0] if rows else "none"
     found = band(
-        _largest(errors), 0.0, _RELATIVE, label="constants are what they name (largest relative error)", details={"worst": worst}
+        largest(errors), 0.0, RELATIVE, label="constants are what they name (largest relative error)", details={"worst": worst}
     )
     return replace(found, tables=(table,))
 
@@ -196,9 +204,4 @@ def _remeasured(probe: Probe, vectors: dict[str, Floats], hessian: Floats | None
         measured |= {f"D_{word}_0": np.linalg.norm(error, order, axis=1) for word, order in orders.items()}
     if hessian is not None:
         measured["trace_H"] = np.trace(hessian)
-    return measured
-
-
-def _largest(values: Floats | list[Floats] | list[float]) -> float:
-    """The largest, NaN counting as the largest of all."""
-    return float(np.max(np.asarray(values, dtype=float)))
+    return measured | (matrix_constants(probe) if len(probe.problem.shape) == 2 else {})

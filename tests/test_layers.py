@@ -22,6 +22,7 @@ ENGINE = [
     "validation",
     "backend",
     "matrix_functions",
+    "matrix_iterations",
     "norms",
     "accumulator",
     "registry",
@@ -69,7 +70,7 @@ ENGINE = [
     "__main__",
 ]
 PACKAGES = ("measures", "report", "calibration", "mutation")  # layers that are folders
-MATRICES = {"matrix_functions", "norms", "accumulator"}
+MATRICES = {"matrix_functions", "matrix_iterations", "norms", "accumulator"}
 TOOLS = {"findings", "model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws"} | MATRICES
 CONTENT = {
     "theorysim/algorithms": TOOLS,
@@ -91,7 +92,7 @@ ONLY_IN = {
     "click": ("theorysim/cli",),
     "rich": ("theorysim/cli", "theorysim/report/"),
     "PEPit": ("theorysim/worst_case.py",),
-    "cvxpy": ("theorysim/worst_case.py",),
+    "cvxpy": ("theorysim/worst_case.py", "problems/_semidefinite.py"),
 }
 
 FILES = sorted(path for folder in ("theorysim", "problems", "analyses", "paper_checks") for path in (ROOT / folder).rglob("*.py"))
