@@ -127,7 +127,7 @@ _TRAVELLED = "typical D_op / D_1 (1 would be standing still, which has the right
 class _Noisy:
     """Runs of the self-similar instance: noise V = diag(v), curvature A = V/(D_1 sqrt(M T)), which shrinks with the budget.
 
-    ``gap`` (runs,) of the average after T steps; ``largest``, ``typical``: the largest and the root mean square of D_op over runs.
+    ``gap`` (runs,) of the average after T steps; ``largest``, ``typical``: largest and root mean square of D_op over runs.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -190,7 +190,7 @@ def noise_in_time_and_batch(lab: Lab, shrinking: bool = True) -> Finding:
 
 
 def _in_time(horizons: tuple[int, ...], found: list[_Noisy], label: str) -> list[Finding]:
-    """The largest D_op of all runs is the plug-in of an almost sure bound; for exponents it is too noisy, and grows with the runs."""
+    """The largest D_op of all runs stands in for an almost sure bound; it grows with the runs, so no exponent is taken of it."""
     errors = np.stack([each.gap for each in found], axis=1)
     bounds, ratio = ([each.bound(getattr(each, which)) for each in found] for which in ("largest", "typical"))
     means, name = errors.mean(axis=0), f"{label}: T in f / bound of typical D_op"
