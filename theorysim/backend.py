@@ -143,6 +143,11 @@ def over_stack(function: Callable[[Array], tuple[Array, ...]], stack: Array) -> 
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
+def triangle(stack: Array) -> Array:
+    """R (rows, n, n) of the QR decomposition of tall matrices ``(rows, m, n)``; Q is not formed where that can be left out."""
+    return np.linalg.qr(stack, mode="r") if isinstance(stack, np.ndarray) else namespace(stack).linalg.qr(stack)[1]
+
+
 def _cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

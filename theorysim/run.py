@@ -39,7 +39,7 @@ def run(
 ) -> Trace:
     """Run one experiment: ``runs`` independent runs of every variant of ``algorithm`` for ``steps`` steps.
 
-    ``measure``: names of measures.py. ``record``: ``"log"`` (half octaves), ``"all"``, ``"last"`` or a list of steps.
+    ``measure``: names of measures/. ``record``: ``"log"`` (half octaves), ``"all"``, ``"last"`` or a list of steps.
     ``until``: stop once, for every run, one variant's gap is at most ``until`` times its initial gap.
     Raises TheorysimError for bad input; a diverging run is no error, see Trace.status.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 import array_api_compat
 
-from theorysim.backend import namespace
+from theorysim.backend import namespace, triangle
 from theorysim.matrix_functions import singular_values, transposed
 from theorysim.measures.measure import Measure, View, register_measure, zero
 from theorysim.model import Array, TheorysimError
@@ -91,11 +91,11 @@ def _accumulating(seen: Callable[[Array], Array], value: float, trace: Callable[
         eye = xp.eye(size, dtype=view.point.dtype, device=array_api_compat.device(view.point))
         return xp.broadcast_to(value * eye, (view.point.shape[0], size, size))
 
-    def update(triangle: Array, view: View) -> Array:
-        xp = namespace(triangle)
-        return transposed(xp.linalg.qr(transposed(xp.concat([triangle, seen(view.answer)], axis=2)))[1])
+    def update(root: Array, view: View) -> Array:
+        xp = namespace(root)
+        return transposed(triangle(transposed(xp.concat([root, seen(view.answer)], axis=2))))
 
-    return Measure(lambda view, triangle: trace(singular_values(triangle)), start, update)
+    return Measure(lambda view, root: trace(singular_values(root)), start, update)
 
 
 @register_measure
