@@ -37,7 +37,7 @@ class Method(NamedTuple):
         """The average iterate at all step sizes, with the method's eps."""
         lr = [f"{theta!r}*{self.unit}" for theta in thetas]
         method = algorithm("average", of=algorithm(self.algorithm, lr=lr, eps=self.where["eps"]))
-        return lab.run(Cell(instance, method, steps, runs, ("gap", "regret", *self.measures), "all"))
+        return lab.run(Cell(instance, method, steps, runs, ("regret", *self.measures), "all"))
 
 
 def _methods(eps: float, size: int = 10) -> list[Method]:

@@ -13,7 +13,8 @@ from theorysim.trace import Trace
 
 THETAS = (0.3, 1 / sqrt(2), 1.0, 2.0, 3.0)
 EPS = (0.0, 0.1)
-MEASURES = ("gap", "regret", *ASGO.measures)
+REGRET = ("regret", *ASGO.measures)
+MEASURES = ("gap", *REGRET)
 WIDE, TALL = (24, 60), (60, 24)
 SHAPES = ((32, 32), WIDE, TALL)
 _SPECTRA: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ from theorysim.analyses.bound_ratio import bound_ratio
 from theorysim.findings import Finding, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Search, Spec
-from theorysim.paper_checks._asgo_grid import MEASURES, SHAPES, TALL, THETAS, WIDE, averaged, grid, orthogonal_start
+from theorysim.paper_checks._asgo_grid import REGRET, SHAPES, TALL, THETAS, WIDE, averaged, grid, orthogonal_start
 from theorysim.paper_checks._asgo_paper import ASGO, PAPER
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace
@@ -108,7 +108,7 @@ def _extremal(lab: Lab) -> list[Trace]:
             problem("adversarial_gradients", law="extremal", eta=theta, length=length),
             algorithm("average", of=algorithm("asgo", lr=theta, eps=0.0)),
             2 * length,
-            measure=MEASURES,
+            measure=REGRET,
             record="all",
         )
         for theta, length in cases
@@ -118,7 +118,7 @@ def _extremal(lab: Lab) -> list[Trace]:
 def _group_norms(lab: Lab) -> list[Trace]:
     sizes, runs = lab.pick(quick=[16], full=[m for m, _ in SHAPES]), lab.runs(lab.pick(quick=1, full=2))
     steps = lab.pick(quick=30, full=100)
-    return lab.run_all(Cell(problem("rotated_group_norm", m=m), averaged(), steps, runs, MEASURES, "all") for m in sizes)
+    return lab.run_all(Cell(problem("rotated_group_norm", m=m), averaged(), steps, runs, REGRET, "all") for m in sizes)
 
 
 def _one_step(lab: Lab) -> Finding:
@@ -149,7 +149,7 @@ def pathwise_regret_on_random_instances(lab: Lab, factor: float = 1.0) -> Findin
     method = algorithm("average", of=algorithm("asgo", lr=["0.3*D_op_0", "D_op_0/sqrt(2)", "2*D_op_0"], eps=[0.0, 0.0, 0.1]))
     parts = []
     for name in ("exact quadratic", "noisy quadratic", "random", "outward"):
-        cells = [Cell(_random_instance(name, m, n), method, 30, runs, MEASURES, "all") for m, n in shapes]
+        cells = [Cell(_random_instance(name, m, n), method, 30, runs, REGRET, "all") for m, n in shapes]
         parts.append(_ratio(lab.run_all(cells), f"{name}, {runs * len(cells)} instances", bound=bound))
     count, largest = runs * len(shapes) * len(parts), float(np.max([part.measured for part in parts]))
     label = f"pathwise regret on {count} random instances, 3 step sizes each: sup regret / bound {largest:.3f}"

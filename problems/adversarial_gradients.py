@@ -70,7 +70,7 @@ def adversarial_gradients(
         shape=(m, n),
         start=x1,
         minimizer=xp.zeros_like(x1),
-        constants={**distances(x1), "M": 1, "m": m, "n": n, "Delta_0": to_host(gap(x1))},
+        constants={**distances(x1), "m": m, "n": n, "Delta_0": to_host(gap(x1))},
         gap=gap,
         gradient=lambda x: x,
         sample=samples[law](),
