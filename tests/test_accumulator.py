@@ -10,7 +10,7 @@ import scipy.linalg
 import theorysim as ts
 from theorysim import accumulator, backend, norms
 from theorysim.backend import Backend, over_stack, to_host
-from theorysim.matrix_functions import polar, singular_values, svd
+from theorysim.matrix_functions import left_svd, polar, singular_values, svd
 from theorysim.model import TheorysimError
 
 STRICT = Backend("strict", array_api_strict, array_api_strict.Device("device1"))
@@ -26,13 +26,12 @@ def test_the_root_and_the_direction_are_those_of_the_sum(shape: tuple[int, int])
     gradients = RANDOM.standard_normal((6, 2, *shape))
     root = accumulator.start(gradients[0], shape[0], 0.3)
     for g in gradients:
-        part = accumulator.added(root, g)
-        root = part.root
+        root = accumulator.added(root, g)
     for row in range(2):
         total = 0.09 * np.eye(shape[0]) + sum(g[row] @ g[row].T for g in gradients)
         np.testing.assert_allclose(root_of(root)[row], scipy.linalg.sqrtm(total), atol=1e-12)
         expected = np.linalg.solve(scipy.linalg.sqrtm(total) + 0.2 * np.eye(shape[0]), gradients[-1][row])
-        np.testing.assert_allclose(accumulator.preconditioned(part, 0.2)[row], expected, atol=1e-11)
+        np.testing.assert_allclose(accumulator.preconditioned(root, gradients[-1], 0.2)[row], expected, atol=1e-11)
         fourth = scipy.linalg.fractional_matrix_power(total, -0.25)
         np.testing.assert_allclose(accumulator.inverse_power(root, 0.5)[row], fourth, atol=1e-11)
 
@@ -40,26 +39,25 @@ def test_the_root_and_the_direction_are_those_of_the_sum(shape: tuple[int, int])
 def test_a_moving_average_weighs_old_and_new() -> None:
     g, h = RANDOM.standard_normal((2, 1, 3, 6))
     first = accumulator.added(accumulator.start(g, 3), g, keep=0.8, weight=0.2)
-    second = accumulator.added(first.root, h, keep=0.8, weight=0.2)
+    second = accumulator.added(first, h, keep=0.8, weight=0.2)
     total = 0.16 * g[0] @ g[0].T + 0.2 * h[0] @ h[0].T
-    np.testing.assert_allclose(root_of(second.root)[0], scipy.linalg.sqrtm(total), atol=1e-13)
+    np.testing.assert_allclose(root_of(second)[0], scipy.linalg.sqrtm(total), atol=1e-13)
     np.testing.assert_allclose(
-        accumulator.preconditioned(second)[0], np.linalg.solve(scipy.linalg.sqrtm(total), h[0]), atol=1e-12
+        accumulator.preconditioned(second, h)[0], np.linalg.solve(scipy.linalg.sqrtm(total), h[0]), atol=1e-12
     )
 
 
 def test_a_direction_that_an_eigendecomposition_would_cut_off_is_kept() -> None:
     """diag(1, 1e-8): V = diag(1, 1e-16) has an eigenvalue at the size of rounding, the step must still be polar(G) = I."""
     g = np.diag([1.0, 1e-8])[None]
-    part = accumulator.added(accumulator.start(g, 2), g)
-    np.testing.assert_allclose(accumulator.preconditioned(part)[0], np.eye(2), atol=1e-12)
+    root = accumulator.added(accumulator.start(g, 2), g)
+    np.testing.assert_allclose(accumulator.preconditioned(root, g)[0], np.eye(2), atol=1e-12)
 
 
 def test_null_directions_stay_null_and_nothing_is_divided_by_zero() -> None:
     g = np.zeros((2, 3, 4))
     g[0] = np.outer([1.0, 2.0, 0.0], RANDOM.standard_normal(4))
-    part = accumulator.added(accumulator.start(g, 3), g)
-    step = accumulator.preconditioned(part)
+    step = accumulator.preconditioned(accumulator.added(accumulator.start(g, 3), g), g)
     assert np.isfinite(step).all() and not step[1].any() and np.linalg.matrix_rank(step[0]) == 1
     np.testing.assert_allclose(np.linalg.norm(step[0], 2), 1.0, rtol=1e-14)
 
@@ -72,6 +70,9 @@ def test_a_matrix_that_is_not_finite_spoils_only_itself() -> None:
         np.testing.assert_array_equal(one[0], three[0])
     assert np.isnan(svd(a)[1][1]).all() and np.isnan(polar(a)[1]).all() and np.isfinite(polar(a)[[0, 2]]).all()
     assert np.isnan(singular_values(a)[1]).all()
+    for one, three in zip(left_svd(a[:1]), left_svd(a), strict=True):
+        np.testing.assert_array_equal(one[0], three[0])
+    assert np.isnan(left_svd(a)[1][1]).all()
 
 
 def test_a_stack_split_over_threads_has_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,17 +130,18 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
     return np.asarray(array.to_device(namespace(array).__array_namespace_info__().default_device()))
 
 
-def over_stack(function: Callable[[Array], tuple[Array, ...]], stack: Array) -> tuple[Array, ...]:
-    """``function`` of a stack of matrices ``(rows, m, n)``, in parallel on the CPU where that pays.
+def over_stack(function: Callable[..., tuple[Array, ...]], *stacks: Array) -> tuple[Array, ...]:
+    """``function`` of stacks of matrices ``(rows, m, n)``, in parallel on the CPU where that pays.
 
     Each matrix is treated alike whatever stack it stands in, so the parts of a stack can be given to several threads.
     """
-    work, cores = stack.shape[0] * stack.shape[1] * stack.shape[2] * min(stack.shape[1:]), _cores()
-    if not isinstance(stack, np.ndarray) or work < _WORTH_A_THREAD or cores == 1 or len(stack) == 1:
-        return function(stack)
-    with ThreadPoolExecutor(cores) as threads:
-        parts = list(threads.map(function, np.array_split(stack, min(cores, len(stack)))))
-    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    work = sum(stack.shape[0] * stack.shape[1] * stack.shape[2] * min(stack.shape[1:]) for stack in stacks)
+    parts = min(_cores(), len(stacks[0])) if isinstance(stacks[0], np.ndarray) and work >= _WORTH_A_THREAD else 1
+    if parts == 1:
+        return function(*stacks)
+    with ThreadPoolExecutor(parts) as threads:
+        found = list(threads.map(function, *(np.array_split(stack, parts) for stack in stacks)))
+    return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
 
 
 def triangle(stack: Array) -> Array:

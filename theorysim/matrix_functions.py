@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import array_api_compat
 
-from theorysim.backend import namespace, over_stack
+from theorysim.backend import namespace, over_stack, triangle
 from theorysim.model import Array, PerRow
 
 RANK_CUT = 1e-13  # singular values below this part of the largest count as zero: rounding puts 1e-15 into null directions
@@ -27,6 +27,22 @@ def svd(a: Array) -> tuple[Array, Array, Array]:
     finite = xp.all(xp.isfinite(a), axis=(1, 2))[:, None]
     u, s, zt = over_stack(lambda part: tuple(xp.linalg.svd(part, full_matrices=False)), xp.where(finite[:, :, None], a, 0.0))
     return u, xp.where(finite, s, xp.nan), zt
+
+
+def left_svd(*blocks: Array) -> tuple[Array, Array]:
+    """U ``(rows, m, m)`` and s ``(rows, m)`` of a = [block, block, ...], (rows, m, n) with m <= n: a a' = U diag(s)^2 U'.
+
+    They are those of the triangle of the QR decomposition of a', which is smaller than a; its orthogonal factor is not needed.
+    """
+    return over_stack(_left_svd, *blocks)
+
+
+def _left_svd(*blocks: Array) -> tuple[Array, Array]:
+    xp = namespace(*blocks)
+    tall = xp.concat([transposed(block) for block in blocks], axis=1)
+    finite = xp.all(xp.isfinite(tall), axis=(1, 2))[:, None]
+    _, s, ut = xp.linalg.svd(triangle(xp.where(finite[:, :, None], tall, 0.0)))
+    return transposed(ut), xp.where(finite, s, xp.nan)
 
 
 def singular_values(a: Array) -> Array:

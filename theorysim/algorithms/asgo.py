@@ -31,7 +31,7 @@ def asgo(lr: PerRow = "D_op_0/sqrt(2)", eps: PerRow = 0.0, side: str = "left") -
 
     def step(state: State, oracle: Any) -> State:
         g = seen_from(side, oracle.sample(state.x))
-        part = accumulator.added(state.root, g)
-        return State(state.x - lr * seen_from(side, accumulator.preconditioned(part, eps)), part.root)
+        root = accumulator.added(state.root, g)
+        return State(state.x - lr * seen_from(side, accumulator.preconditioned(root, g, eps)), root)
 
     return Algorithm(init, step)

@@ -27,9 +27,10 @@ def full_matrix_adagrad(lr: PerRow = "D_2_0/sqrt(2)", eps: PerRow = 0.0) -> Algo
         return State(x0, accumulator.start(x0, _column(x0).shape[1]))
 
     def step(state: State, oracle: Any) -> State:
-        part = accumulator.added(state.root, _column(oracle.sample(state.x)))
-        direction = namespace(state.x).reshape(accumulator.preconditioned(part, eps), state.x.shape)
-        return State(state.x - lr * direction, part.root)
+        g = _column(oracle.sample(state.x))
+        root = accumulator.added(state.root, g)
+        direction = namespace(state.x).reshape(accumulator.preconditioned(root, g, eps), state.x.shape)
+        return State(state.x - lr * direction, root)
 
     return Algorithm(init, step)
 

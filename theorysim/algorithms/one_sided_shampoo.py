@@ -28,7 +28,8 @@ def one_sided_shampoo(lr: PerRow = "D_op_0/sqrt(2)", eps: PerRow = 0.0, side: st
         return State(x0, accumulator.start(x0, seen_from(side, x0).shape[1], eps))
 
     def step(state: State, oracle: Any) -> State:
-        part = accumulator.added(state.root, seen_from(side, oracle.sample(state.x)))
-        return State(state.x - lr * seen_from(side, accumulator.preconditioned(part)), part.root)
+        g = seen_from(side, oracle.sample(state.x))
+        root = accumulator.added(state.root, g)
+        return State(state.x - lr * seen_from(side, accumulator.preconditioned(root, g)), root)
 
     return Algorithm(init, step)

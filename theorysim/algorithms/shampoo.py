@@ -65,8 +65,8 @@ def shampoo(
 
     def step(state: State, oracle: Any) -> State:
         g = oracle.sample(state.x)
-        left = accumulator.added(state.left, g, keep, weight).root
-        right = accumulator.added(state.right, transposed(g), keep, weight).root
+        left = accumulator.added(state.left, g, keep, weight)
+        right = accumulator.added(state.right, transposed(g), keep, weight)
         m = momentum * state.m + (1 - momentum) * g
         v = keep * state.v + weight * g * g
         update = _inverse(left, ridge, exponent) @ m @ _inverse(right, ridge, exponent)

@@ -74,7 +74,7 @@ def _matrix_step(state: Any, g: Array, arguments: Arguments, by: Divisor, weight
     xp, turned = namespace(g), arguments.get("side") == "right"
     columns = g if "side" in arguments else xp.reshape(g, (g.shape[0], -1, 1))
     seen = transposed(columns) if turned else columns
-    now = accumulator.added(state.root, seen, *weights).root
+    now = accumulator.added(state.root, seen, *weights)
     used = state.root if lagged else now
     kept = used.s > _CUT * used.s[:, :1]
     scale = xp.where(kept, 1.0 / xp.where(kept, by(used.s * used.s), 1.0), 0.0 * used.s)
