@@ -49,7 +49,7 @@ def adversarial_gradients(
     step N; then back to 0 with gradients D / (eta sqrt(N)) as large; plus Gaussian entries times ``noise``.
     ``start``, ``profile``, ``profile_decay``, ``normalize``, ``distance``: X_1, see _matrix_start; of ``extremal`` the identity.
 
-    Constants: M, m, n, and per row D_op_0, D_2_0, D_inf_0, D_row_0, Delta_0.
+    Constants: m, n, and per row D_op_0, D_2_0, D_inf_0, D_row_0, Delta_0.
     """
     m, n, length = positive_integer("m", m), positive_integer("n", n), positive_integer("length", length)
     eta, distance = positive("eta", eta), positive("distance", distance)
