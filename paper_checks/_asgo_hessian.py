@@ -208,36 +208,3 @@ def _other_traces(u: Floats, count: int, seed: int) -> Floats:
         a = best + size * (noise @ noise.T / m**2 + 1e-6 * np.eye(m))
         traces.append(float(np.trace(a) * np.trace(u.T @ np.linalg.solve(a, u))))
     return np.array(traces)
-
-
-# ------------------------------------------------------------------------------------------------ every instance
-_USED = "E N N' / V^2, mean over all directions"  # how a certificate names it
-
-
-@claim(
-    PAPER,
-    source="assumptions of C2, C3, C4 and C9 (derived; the paper's own form is recalled)",
-    kind="identity",
-    statement=r"f(Y)\le f(X)+\langle\nabla f(X),Y-X\rangle+\tfrac12\|Y-X\|_L^2,\qquad\mathbb E[NN^\top]\preceq V^2/M,"
-    r"\qquad\mathrm{tr}(B^{-1}\,\mathbb E[GG^\top])\le\mathrm{tr}\,B",
-    assumptions="Instances of the kinds that the other claims use; L, V, B and their norms are measured again.",
-    controls=[Control({"unrotated": True}, "diag(a) is no L once the Hessian is rotated")],
-)
-def assumptions_hold(lab: Lab, unrotated: bool = False) -> Finding:
-    """Every kind of instance satisfies the matrix smoothness, noise and gradient assumptions with what it declares."""
-    rotated = problem("matrix_quadratic", m=16, n=12, spectrum="head_bulk", rotation="random", noise=0.3, batch=4)
-    if unrotated:
-        built = lab.build(rotated)
-        values = np.sort(np.linalg.eigvalsh(built.capabilities["left_smoothness"]()))[::-1]
-        return certificate(built, left=np.diag(values), label="unrotated L on a rotated Hessian")
-    instances = [
-        rotated,
-        problem("matrix_quadratic", m=3, n=60, right="groups", start="groups", rotation="random"),
-        problem("matrix_quadratic", m=12, n=5, noise=0.5, noise_law="spectrum", turned="both"),
-        problem("rotated_group_norm", m=12, n=12, noise=0.3, spectrum="power"),
-        problem("spectral_norm_distance", m=6, n=9, noise=0.3),
-        problem("matrix_nonconvex", m=12, n=8, rotation="random", noise=0.1, noise_law="spectrum"),
-    ]
-    audited = lab.map(lambda spec: certificate(lab.build(spec), label=str(spec)), instances)
-    used = [leaf.details[_USED] for found in audited for leaf in found.leaves() if _USED in leaf.details]
-    return together(*audited, band(used, 0.9, 1.1, label="E N N' / (V^2 / M)", predicted=1.0), label="assumptions")

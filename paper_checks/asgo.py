@@ -11,6 +11,7 @@ from theorysim.paper_checks import _asgo_smooth  # noqa: F401
 from theorysim.paper_checks import _asgo_convex  # noqa: F401
 from theorysim.paper_checks import _asgo_rates  # noqa: F401
 from theorysim.paper_checks import _asgo_hessian  # noqa: F401
+from theorysim.paper_checks import _asgo_assumptions  # noqa: F401
 from theorysim.paper_checks import _asgo_baselines  # noqa: F401
 from theorysim.paper_checks import _asgo_comparison  # noqa: F401
 from theorysim.paper_checks import _asgo_iteration  # noqa: F401
