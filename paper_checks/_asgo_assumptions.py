@@ -21,6 +21,7 @@ _INSTANCES = (
     problem("matrix_quadratic", m=12, n=5, noise=0.5, noise_law="spectrum", turned="both"),
     problem("matrix_nonconvex", m=12, n=8, noise=0.1, noise_law="spectrum"),
     problem("block_diagonal_hessian", m=8, n=6),
+    problem("rank_one_hessian"),
     problem("anisotropic_quadratic", dim=6, start=[0.9, 0.8, 0.6, 0.5, 0.3, 0.1]),
     problem("huber", dim=1),
     squared(2),
@@ -28,6 +29,7 @@ _INSTANCES = (
     problem("spectral_norm_distance", m=6, n=9, noise=0.3),
     problem("frobenius_norm_distance", kept=0.5),
     problem("adversarial_gradients", law="random"),
+    problem("two_layer_network", pool=2),
 )
 _LEFT, _VARIANCE = "E N N' / V^2, mean over all directions", "variance / bound, over all coordinates"
 

@@ -10,7 +10,7 @@ from theorysim.bounds import Bound
 from theorysim.findings import Finding, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Search, Spec
-from theorysim.paper_checks._asgo_paper import PAPER
+from theorysim.paper_checks._asgo_paper import PAPER, says_nothing, stands_still
 from theorysim.registry import algorithm, claim, problem
 
 _SHAPES = ((16, 16), (12, 30), (30, 12))
@@ -150,6 +150,8 @@ def nonconvex_asgo(lab: Lab, method: str = "one_sided_shampoo", power: float = 0
             )
             for m, n, distance in (*((m, n, 3.0) for m, n in _SHAPES), (1, 1, 4.0))
         )
+        if method != "one_sided_shampoo" and stands_still(traces):
+            return says_nothing(method)
         where = {"eta": "lr", "G": f"log_determinant:{q}", "q": q}
         text = _NONCONVEX.replace("sqrt(T)", f"T**{power}")
         label = f"q={q}: mean nuclear norm of the gradient / bound"

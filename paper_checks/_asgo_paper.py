@@ -8,10 +8,15 @@ theta = eta/D_op, c = 1/(2 theta) + theta. Evidence marks: *source* (read), *rec
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+
+from theorysim.findings import Finding, Verdict
 from theorysim.model import Paper, Spec
 from theorysim.registry import algorithm
+from theorysim.trace import Trace
 
 PAPER = Paper(
     name="asgo",
@@ -92,3 +97,13 @@ STRUCTURES = {
 def half_octaves(unit: str, low: float, high: float) -> list[str]:
     """The card's grid of step sizes: unit * 2^k for k = low, low + 1/2, ..., high."""
     return [f"{2.0 ** (low + i / 2)!r}*{unit}" for i in range(int(2 * (high - low)) + 1)]
+
+
+def stands_still(traces: Iterable[Trace], measure: str = "gap") -> bool:
+    """Has ``measure`` at the end of every run the value of its beginning?"""
+    return all(np.array_equal(trace[measure][:, 0], trace[measure][:, -1]) for trace in traces)
+
+
+def says_nothing(label: str) -> Finding:
+    """What a method in a control says that does not move: the control must fail for its own reason."""
+    return Finding(label, Verdict.UNDECIDED, "the method in the place of the paper's does not move, so it says nothing")

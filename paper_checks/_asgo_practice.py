@@ -46,8 +46,8 @@ def constant_steps_have_a_floor(
     law = slope(_LRS, late.mean(axis=1), low=1.7, high=2.3, label="floor: exponent of lr", predicted=2.0, variable="lr")
     ratio = float((late / early).mean())
     flat = band(ratio, 0.99, 1.01, label=f"f at T={horizons[1]} over f at T={horizons[0]}", predicted=1.0)
-    if end is not None or method != "asgo_practical":
-        return together(flat, law, label="floor", panels=law.panels)
+    if end is not None or method != "asgo_practical":  # by the flatness alone: standing still has no law in lr either
+        return flat
     known = band(late.mean(axis=1) / _FLOORS, 0.95, 1.05, label="floors over .24, .0218, .0024, worst", predicted=1.0)
     # In a tail of steps eta_T the floor is that of a constant eta_T: the square of .02 is left of it.
     lowered = _ends(lab, method, _CODE, (horizons[0],))[0]

@@ -13,7 +13,7 @@ from theorysim.findings import Finding, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Search, Spec
 from theorysim.paper_checks._asgo_grid import REGRET, SHAPES, TALL, THETAS, WIDE, averaged, grid, orthogonal_start
-from theorysim.paper_checks._asgo_paper import ASGO, PAPER
+from theorysim.paper_checks._asgo_paper import ASGO, PAPER, says_nothing, stands_still
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace
 
@@ -83,7 +83,8 @@ def pathwise_regret(lab: Lab, factor: float = 1.0, side: str = "left", method: s
     if factor != 1:
         return _ratio(_extremal(lab), "extremal sequence", bound=f"{factor}*({ASGO.regret})")
     if method != "asgo":
-        return _ratio(grid(lab, 0.0, averaged(method), (WIDE,)), f"{method} in its place", {**_WHERE, "eps": 0.0})
+        traces, label = grid(lab, 0.0, averaged(method), (WIDE,)), f"{method} in its place"
+        return says_nothing(label) if stands_still(traces) else _ratio(traces, label, {**_WHERE, "eps": 0.0})
     if side != "left":
         return _ratio(grid(lab, 0.0, averaged(side=side), (WIDE, TALL)), f"{side} side")
     extremal = _ratio(_extremal(lab), "extremal sequence")
