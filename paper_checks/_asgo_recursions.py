@@ -90,8 +90,8 @@ def descent(lr: float) -> Move:
 
 
 def sum_left(gradients: list[Floats]) -> Floats:
-    return np.sum([g @ g.T for g in gradients], axis=0)
+    return np.asarray(np.sum([g @ g.T for g in gradients], axis=0))
 
 
 def _squares(gradients: list[Floats], axis: int | tuple[int, ...] | None) -> Floats:
-    return np.sum([np.sum(g * g, axis=axis, keepdims=True) for g in gradients], axis=0)
+    return np.asarray(np.sum([np.sum(g * g, axis=axis, keepdims=True) for g in gradients], axis=0))

@@ -42,6 +42,7 @@ ENGINE = [
     "build",
     "worst_case",
     "run",
+    "moments",
     "store",
     "executors",
     "lab",
@@ -69,7 +70,7 @@ ENGINE = [
     "cli",
     "__main__",
 ]
-PACKAGES = ("measures", "report", "calibration", "mutation")  # layers that are folders
+PACKAGES = ("measures", "moments", "report", "calibration", "mutation")  # layers that are folders
 MATRICES = {"matrix_functions", "matrix_iterations", "norms", "accumulator"}
 TOOLS = {"findings", "model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws"} | MATRICES
 CONTENT = {

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from theorysim.model import TheorysimError
-from theorysim.schedules import schedule
+from theorysim.schedules import schedule, stages
 
 
 def test_a_cosine_rises_linearly_and_falls_to_its_floor():
@@ -32,6 +32,23 @@ def test_a_horizon_shorter_than_the_warmup_allows_is_no_division_by_zero():
     assert all(0 <= schedule("cosine:1,0.9,0.5")(t) <= 1 for t in (1, 2, 3))
 
 
+def test_a_step_decay_divides_at_every_stage():
+    assert [schedule("step_decay:4,3")(t) for t in range(1, 9)] == [1.0] * 3 + [0.25] * 3 + [1 / 16] * 2
+    assert list(stages("step_decay:4,3", 8)) == [(1.0, 3), (0.25, 3), (1 / 16, 2)]
+
+
+@pytest.mark.parametrize("name", ["constant", "inverse_sqrt", "cosine:9,0.3,0.1", "step_decay:1.5,4"])
+@pytest.mark.parametrize("steps", [0, 1, 4, 5, 17])
+def test_stages_are_the_steps_in_order(name, steps):
+    unrolled = [factor for factor, length in stages(name, steps) for _ in range(length)]
+    assert unrolled == [schedule(name)(t) for t in range(1, steps + 1)]
+
+
+def test_stages_of_a_long_run_are_few():
+    assert list(stages("constant", 10**12)) == [(1.0, 10**12)]
+    assert len(list(stages("step_decay:2,1000000000", 10**10))) == 10
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -48,6 +65,12 @@ def test_a_horizon_shorter_than_the_warmup_allows_is_no_division_by_zero():
         ("cosine:inf", "is not a whole number"),
         ("linear", "schedule='linear' is not allowed; choose one of constant, inverse_sqrt, inverse, cosine:HORIZON"),
         ("inverse:3", "schedule='inverse:3' is not allowed"),
+        ("step_decay", "cannot be read; write step_decay:C,K, for instance step_decay:2,71"),
+        ("step_decay:2", "cannot be read"),
+        ("step_decay:1,5", "divides by a finite C > 1"),
+        ("step_decay:nan,5", "divides by a finite C > 1"),
+        ("step_decay:2,2.5", "is not a whole number"),
+        ("step_decay:2,0", "the stage length of schedule='step_decay:2,0'=0.0 is not allowed"),
     ],
 )
 def test_refused_schedules(name, words):

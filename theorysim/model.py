@@ -6,7 +6,7 @@ An iterate has shape ``(*shape,)``; every array of a run carries a leading batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,18 +93,37 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class LinearMethod:
+    """w_{t+1} = w_t - lr s(t) g_t + momentum (w_t - w_{t-1}), w_0 = w_1: what an exact expectation has to know of a method.
+
+    ``lr``, ``momentum``: numbers, or ``(rows, 1, ...)`` arrays. ``stages(steps)``: the first ``steps`` steps in order as pairs
+    (s, number of steps with this s). ``stochastic``: whether g_t is the stochastic gradient or the exact one. ``lr_outside``: the
+    step size multiplies a buffer of raw gradients, m_{t+1} = momentum m_t + g_t, w_{t+1} = w_t - lr s(t) m_{t+1} as in PyTorch,
+    so the momentum term is also multiplied by s(t)/s(t-1); then s must be positive.
+    """
+
+    lr: PerRow
+    momentum: PerRow = 0.0
+    stages: Callable[[int], Iterable[tuple[float, int]]] = lambda steps: [(1.0, steps)]
+    stochastic: bool = True
+    lr_outside: bool = False
+
+
+@dataclass(frozen=True)
 class Algorithm:
     """Two pure functions and the iterate the theorem speaks of.
 
     ``init(problem, x0) -> state``; ``step(state, oracle) -> state``; ``output(state)`` is the last iterate, an average or
     the best one, ``(rows, *shape)``. A state is an immutable record with a field ``x``, the current iterate.
-    ``requires``: names of the problem capabilities it cannot do without.
+    ``requires``: names of the problem capabilities it cannot do without. ``linear``: the transition of a method that is linear in
+    the gradient, for exact expectations; whoever changes ``step`` or ``output`` changes or drops it.
     """
 
     init: Callable[[Problem, Array], Any]
     step: Callable[[Any, Any], Any]
     output: Callable[[Any], Array] = lambda state: state.x
     requires: tuple[str, ...] = ()
+    linear: LinearMethod | None = None
 
 
 @dataclass(frozen=True)

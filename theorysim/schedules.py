@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from theorysim.model import TheorysimError
 from theorysim.validation import one_of, positive_integer
@@ -16,20 +17,36 @@ SCHEDULES: dict[str, Schedule] = {
     "inverse": lambda t: 1.0 / t,
 }
 _COSINE = "cosine:HORIZON,WARMUP,FLOOR"
+_DECAY = "step_decay:C,K"
 
 
 def schedule(name: str) -> Schedule:
-    """The schedule of that name: ``"constant"``, ``"inverse_sqrt"`` (t^-1/2), ``"inverse"`` (1/t) or a cosine.
+    """The schedule of that name: ``"constant"``, ``"inverse_sqrt"`` (t^-1/2), ``"inverse"`` (1/t), a cosine or a step decay.
 
     ``"cosine:400,0.1,0.02"``: over a horizon of 400 steps, a linear warm-up to 1 during the first 0.1 of them (t/40), then half a
     cosine wave down to 0.02 at step 400, and 0.02 from there on. ``"cosine:400"``: no warm-up, down to 0.
-    Raises TheorysimError for another name, and for a cosine whose horizon is no positive integer, whose warm-up is not in [0, 1)
-    or whose floor is not in [0, 1].
+    ``"step_decay:2,71"``: stages of 71 steps, C^-(l-1) with C = 2 in stage l = 1, 2, ...
+    Raises TheorysimError for another name, for a cosine whose horizon is no positive integer, whose warm-up is not in [0, 1) or
+    whose floor is not in [0, 1], and for a step decay without a finite C > 1 and a positive integer K.
     """
     word, _, given = name.partition(":")
     if word == "cosine":
         return cosine(*_numbers(name, given))
-    return SCHEDULES[one_of("schedule", name, (*SCHEDULES, _COSINE))]
+    if word == "step_decay":
+        divisor, length = _decay(name, given)
+        return lambda t: divisor ** -((t - 1) // length)
+    return SCHEDULES[one_of("schedule", name, (*SCHEDULES, _COSINE, _DECAY))]
+
+
+def stages(name: str, steps: int) -> Iterator[tuple[float, int]]:
+    """The first ``steps`` steps of a schedule as stages of one factor, in order: (factor, number of steps)."""
+    factor = schedule(name)
+    word, _, given = name.partition(":")
+    if word in ("constant", "step_decay"):
+        length = steps if word == "constant" else _decay(name, given)[1]
+        yield from ((factor(first), min(length, steps + 1 - first)) for first in range(1, steps + 1, max(1, length)))
+    else:
+        yield from ((value, len(list(same))) for value, same in itertools.groupby(range(1, steps + 1), factor))
 
 
 def cosine(horizon: int, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
@@ -43,6 +60,17 @@ def cosine(horizon: int, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
         return floor + (1 - floor) * (1 + math.cos(math.pi * along)) / 2
 
     return factor
+
+
+def _decay(name: str, given: str) -> tuple[float, int]:
+    """C and K."""
+    try:
+        divisor, length = (float(part) for part in given.split(","))
+    except ValueError:
+        raise TheorysimError(f"schedule={name!r} cannot be read; write {_DECAY}, for instance step_decay:2,71") from None
+    if not 1 < divisor < math.inf:
+        raise TheorysimError(f"schedule={name!r} is not allowed; a step decay divides by a finite C > 1")
+    return divisor, positive_integer(f"the stage length of schedule={name!r}", length)
 
 
 def _numbers(name: str, given: str) -> tuple[int, float, float]:

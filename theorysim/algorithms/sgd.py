@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
-from theorysim.model import Algorithm, Array, PerRow, Problem
+from theorysim.model import Algorithm, Array, LinearMethod, PerRow, Problem
 from theorysim.registry import register_algorithm
 from theorysim.schedules import schedule as step_schedule
+from theorysim.schedules import stages
 
 
 class State(NamedTuple):
@@ -34,4 +36,4 @@ def sgd(lr: PerRow, schedule: str = "constant") -> Algorithm:
         t = state.t + 1
         return State(state.x - lr * factor(t) * oracle.sample(state.x), t)
 
-    return Algorithm(init, step)
+    return Algorithm(init, step, linear=LinearMethod(lr, stages=partial(stages, schedule)))

@@ -51,6 +51,7 @@ def _restepped(new: Callable[[Array, Array, int], Array]) -> Callable[[Build, Ar
             init=lambda problem, x0: State(sound.init(problem, x0), 0),
             step=step,
             output=lambda state: sound.output(state.inner),
+            linear=None,
         )
 
     return change
@@ -76,7 +77,9 @@ class _Oracle:
 def _misheard(heard: Callable[[Array], Array], exact: bool = False) -> Callable[[Build, Arguments], Algorithm]:
     def change(build: Build, arguments: Arguments) -> Algorithm:
         sound = build(**arguments)
-        return dataclasses.replace(sound, step=lambda state, oracle: sound.step(state, _Oracle(oracle, heard, exact)))
+        return dataclasses.replace(
+            sound, step=lambda state, oracle: sound.step(state, _Oracle(oracle, heard, exact)), linear=None
+        )
 
     return change
 
@@ -109,6 +112,7 @@ def _stale(build: Build, arguments: Arguments) -> Algorithm:
         init=lambda problem, x0: State(sound.init(problem, x0), None),
         step=step,
         output=lambda state: sound.output(state.inner),
+        linear=None,
     )
 
 
