@@ -33,7 +33,7 @@ def refused(words: str, cwd: Path, **extra: str) -> str:
         ("show adagrdd", ["no problem, algorithm, analysis, measure or paper named 'adagrdd'", "did you mean adagrad"]),
         ("check bowl_papr", ["no paper named 'bowl_papr'", "did you mean bowl_paper"]),
         ("check bowl_paper verdict_paper:holdz", ["no claim of verdict_paper named 'holdz'", "did you mean holds"]),
-        ("run anisotropic_quadratc adagrad", ["no problem named", "did you mean anisotropic_quadratic?"]),
+        ("run anisotropic_quadratc adagrad", ["no problem named", "did you mean anisotropic_quadratic or"]),
         ("run bowl adagrid", ["no algorithm named 'adagrid'", "did you mean adagrad"]),
         (f"{RUN} -p dmi=3", ["no parameter of problem anisotropic_quadratic named 'dmi'", "did you mean dim?"]),
         (f"{RUN} -a lr=L_1nrm/2", ["uses L_1nrm", "L_1norm"]),
