@@ -14,7 +14,8 @@ from theorysim.backend import to_host
 from theorysim.findings import Finding, Table, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Spec
-from theorysim.paper_checks._adagrad_paper import CONVEX, CONVEX_TERMS, PAPER, half_octaves
+from theorysim.paper_checks._adagrad_paper import CONVEX, CONVEX_TERMS, PAPER
+from theorysim.paper_checks._grids import half_octaves
 from theorysim.registry import algorithm, claim, problem
 
 _DATA = ("census", "breast_cancer", "digits")

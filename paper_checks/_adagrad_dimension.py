@@ -16,7 +16,8 @@ from theorysim.bounds import Bound
 from theorysim.findings import Finding, Panel, Series, Table, Verdict, together, worst
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Spec
-from theorysim.paper_checks._adagrad_paper import PAPER, half_octaves
+from theorysim.paper_checks._adagrad_paper import PAPER
+from theorysim.paper_checks._grids import half_octaves
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace
 

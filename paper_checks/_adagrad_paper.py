@@ -29,8 +29,3 @@ PAPER = Paper(
 # Pathwise bound of the convex theorem for any step size, with c = 1/(2 theta) + theta and theta = eta / D_inf.
 CONVEX = "2*(D_inf/(2*eta) + eta/D_inf)**2*L_1norm*D_inf**2/T + eps*dim*D_inf**2/(eta*T)"
 CONVEX_TERMS = {"D_inf": "max_distance:inf", "eta": "lr"}
-
-
-def half_octaves(unit: str, low: float, high: float) -> list[str]:
-    """The card's grid of step sizes: unit * 2^k for k = low, low + 1/2, ..., high."""
-    return [f"{2.0 ** (low + i / 2)!r}*{unit}" for i in range(int(2 * (high - low)) + 1)]

@@ -17,7 +17,8 @@ from theorysim.bounds import Bound
 from theorysim.findings import Finding, Table, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Search, Spec
-from theorysim.paper_checks._asgo_paper import ASGO, PAPER, half_octaves
+from theorysim.paper_checks._asgo_paper import ASGO, PAPER
+from theorysim.paper_checks._grids import half_octaves
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace
 

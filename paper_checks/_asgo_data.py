@@ -15,7 +15,8 @@ from theorysim.bounds import Bound
 from theorysim.findings import Finding, Table, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Spec
-from theorysim.paper_checks._asgo_paper import ASGO, PAPER, STRUCTURES, half_octaves
+from theorysim.paper_checks._asgo_paper import ASGO, PAPER, STRUCTURES
+from theorysim.paper_checks._grids import half_octaves
 from theorysim.registry import algorithm, claim, problem
 
 _THETA = (0.3, 1 / sqrt(2), 1.0, 3.0)

@@ -15,7 +15,8 @@ from theorysim.bounds import Bound
 from theorysim.findings import Finding, Panel, Series, Table, Verdict, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Spec
-from theorysim.paper_checks._asgo_paper import PAPER, STRUCTURES, half_octaves
+from theorysim.paper_checks._asgo_paper import PAPER, STRUCTURES
+from theorysim.paper_checks._grids import half_octaves
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace
 

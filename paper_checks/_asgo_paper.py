@@ -94,11 +94,6 @@ STRUCTURES = {
 }
 
 
-def half_octaves(unit: str, low: float, high: float) -> list[str]:
-    """The card's grid of step sizes: unit * 2^k for k = low, low + 1/2, ..., high."""
-    return [f"{2.0 ** (low + i / 2)!r}*{unit}" for i in range(int(2 * (high - low)) + 1)]
-
-
 def stands_still(traces: Iterable[Trace], measure: str = "gap") -> bool:
     """Has ``measure`` at the end of every run the value of its beginning?"""
     return all(np.array_equal(trace[measure][:, 0], trace[measure][:, -1]) for trace in traces)
