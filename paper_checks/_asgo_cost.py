@@ -105,7 +105,7 @@ def _table(lab: Lab) -> Table:
         took = _milliseconds(lab, cost.spec, m, n) if cost.spec.name != "full_matrix_adagrad" else "does not fit"
         flops = f"{_value(cost.flops, m, n):.3g}" if cost.flops else "a decomposition"
         rows.append((name, _value(cost.floats, m, n), _value(cost.card, m, n), cost.why, flops, took))
-    columns = ("method", "floats of state", "in the card", "why they differ", "flops of a step", "ms of a step here")
+    columns = ("method", "floats of state", "by the formula", "why they differ", "flops of a step", "ms of a step here")
     return Table(f"Cost of a step, {m} x {n}, float64, on {lab.backend.describe()}", columns, tuple(rows))
 
 
