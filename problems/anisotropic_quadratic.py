@@ -16,6 +16,7 @@ from theorysim.problems._additive_noise import deviations, noisy
 from theorysim.problems._constants import distances, norms
 from theorysim.problems._linear import times
 from theorysim.problems._rotation import rotation as orthogonal
+from theorysim.problems._row_sums import row_sums
 from theorysim.registry import register_problem
 from theorysim.validation import one_of, positive_integer
 
@@ -120,8 +121,4 @@ def _hessian(eigenvalues: NDArray[np.float64], q: NDArray[np.float64] | None) ->
 
 def _smoothness(eigenvalues: NDArray[np.float64], q: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """A vector L with diag(L) >= H."""
-    if q is None:
-        return eigenvalues
-    rows = np.abs(_hessian(eigenvalues, q)).sum(axis=1)
-    flat = np.full_like(rows, eigenvalues.max())
-    return np.asarray(rows if rows.sum() < flat.sum() else flat)
+    return eigenvalues if q is None else row_sums(_hessian(eigenvalues, q)[None], float(eigenvalues.max()))[0]

@@ -80,7 +80,7 @@ def block_diagonal_hessian(
     def gradient(w: Array) -> Array:
         return outside(curvature * inside(w))
 
-    diagonal = row_sums(known.blocks).T
+    diagonal = row_sums(known.blocks, np.asarray(np.linalg.eigvalsh(known.blocks)[:, -1])).T
     return Problem(
         shape=(m, n),
         start=w1,

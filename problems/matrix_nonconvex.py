@@ -71,7 +71,7 @@ def matrix_nonconvex(
         return basis.outside((weights / (1 + xp.sum(y * y, axis=2)) ** 2)[:, :, None] * y)
 
     left = basis.matrix(a)
-    rows = row_sums(left[None])[0]
+    rows = row_sums(left[None], float(a.max()))[0]
     smooth = np.tile(rows[:, None], n)
     return Problem(
         shape=(m, n),

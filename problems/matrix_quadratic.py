@@ -25,6 +25,7 @@ from theorysim.problems._matrix_start import (
     start_matrix,
 )
 from theorysim.problems._rotation import rotation as orthogonal
+from theorysim.problems._row_sums import row_sums
 from theorysim.registry import register_problem
 from theorysim.validation import finite, one_of, positive_integer
 
@@ -215,7 +216,7 @@ class _Known(NamedTuple):
     def of(cls, frame: _Frame, a: Floats, b: Floats, v: Floats) -> _Known:
         """From the curvatures ``a`` (m,) and ``b`` (n,) and the deviations ``v`` (m,), all in the axes of ``frame``."""
         top, n = float(b.max()), len(b)
-        smooth = _row_sums(top * frame.left(a), top * float(a.max()))
+        smooth = row_sums(top * frame.left(a)[None], top * float(a.max()))[0]
         deviation = np.sqrt(np.abs(frame.left(v**2).diagonal()) / n)
         across = b if frame.q is None else np.full(n, top)
         L, sigma = smooth[:, None] * across / (top or 1.0), np.tile(deviation[:, None], n)
@@ -232,9 +233,3 @@ class _Known(NamedTuple):
             "sigma_full": float(np.sqrt(n) * v.sum()),
         }
         return cls({**constants, **norms("L", L.ravel(), "1", "inf"), **norms("sigma", sigma.ravel(), "1", "2")}, L, sigma)
-
-
-def _row_sums(left: Floats, largest: float) -> Floats:
-    """l with diag(l) >= ``left``: sums of its rows' absolute values, or its largest eigenvalue, whichever has the smaller sum."""
-    rows, flat = np.abs(left).sum(axis=1), np.full(len(left), largest)
-    return np.asarray(rows if rows.sum() < flat.sum() else flat)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import array_api_compat
 
@@ -39,7 +38,7 @@ def adaptive_norm(structure: str = "left") -> Measure:
     name, _, value = structure.partition(",")
     one_of("structure", name, (*_SEEN, *_SUMMED))
     if name in _SEEN:
-        return _accumulating(_SEEN[name], _number("adaptive_norm", value or "0"), lambda s: namespace(s).sum(s, axis=1))
+        return _accumulating((_SEEN[name],), _number("adaptive_norm", value or "0"), lambda s: namespace(s).sum(s, axis=1))
     seen = _SUMMED[name]
     return Measure(
         lambda view, memory: namespace(memory).sum(namespace(memory).sqrt(memory), axis=1),
@@ -52,23 +51,14 @@ def adaptive_norm(structure: str = "left") -> Measure:
 def log_determinant(q: str = "1") -> Measure:
     """ln det(V_t / q^2) for V_t = q^2 I + sum of G G' up to t."""
     size = positive("q of log_determinant", _number("log_determinant", q))
-    return _accumulating(lambda g: g, size, lambda s: 2 * namespace(s).sum(namespace(s).log(s / size), axis=1))
+    return _accumulating((_SEEN["left"],), size, lambda s: 2 * namespace(s).sum(namespace(s).log(s / size), axis=1))
 
 
 @register_measure
 def fourth_roots(eps: str = "0") -> Measure:
     """tr L_t^{1/4} tr R_t^{1/4} with L_t = eps I + sum G G' and R_t = eps I + sum G' G, as in Shampoo's regret bound."""
     size = non_negative("eps of fourth_roots", _number("fourth_roots", eps)) ** 0.5
-    sides = [_accumulating(_SEEN[side], size, _half_powers) for side in ("left", "right")]
-
-    def each(what: str, *seen: Any) -> list[Any]:
-        return [getattr(side, what)(*arguments) for side, *arguments in zip(sides, *seen, strict=True)]
-
-    return Measure(
-        lambda view, memory: each("value", [view, view], memory)[0] * each("value", [view, view], memory)[1],
-        lambda view: each("start", [view, view]),
-        lambda memory, view: each("update", memory, [view, view]),
-    )
+    return _accumulating((_SEEN["left"], _SEEN["right"]), size, lambda s, r: _half_powers(s) * _half_powers(r))
 
 
 def _number(measure: str, text: str) -> float:
@@ -83,19 +73,30 @@ def _half_powers(s: Array) -> Array:
     return namespace(s).sum(namespace(s).sqrt(s), axis=1)
 
 
-def _accumulating(seen: Callable[[Array], Array], value: float, trace: Callable[[Array], Array]) -> Measure:
-    """``trace`` of the singular values of [value I, G_1, ..., G_t], those of V_t^{1/2}; kept is a triangle C with C C' = V_t."""
+def _accumulating(sides: tuple[Callable[[Array], Array], ...], value: float, trace: Callable[..., Array]) -> Measure:
+    """``trace`` of the singular values of [value I, G_1, ..., G_t] as each of ``sides`` sees the gradients: those of V_t^{1/2}.
 
-    def start(view: View) -> Array:
-        xp, size = namespace(view.point), seen(view.point).shape[1]
-        eye = xp.eye(size, dtype=view.point.dtype, device=array_api_compat.device(view.point))
-        return xp.broadcast_to(value * eye, (view.point.shape[0], size, size))
+    Kept are triangles C with C C' = V_t.
+    """
 
-    def update(root: Array, view: View) -> Array:
-        xp = namespace(root)
-        return transposed(triangle(transposed(xp.concat([root, seen(view.answer)], axis=2))))
+    def start(view: View) -> list[Array]:
+        return [_multiple_of_identity(seen(view.point), value) for seen in sides]
 
-    return Measure(lambda view, root: trace(singular_values(root)), start, update)
+    def update(roots: list[Array], view: View) -> list[Array]:
+        xp = namespace(view.answer)
+        return [
+            transposed(triangle(transposed(xp.concat([root, seen(view.answer)], axis=2))))
+            for root, seen in zip(roots, sides, strict=True)
+        ]
+
+    return Measure(lambda view, roots: trace(*map(singular_values, roots)), start, update)
+
+
+def _multiple_of_identity(g: Array, value: float) -> Array:
+    """value I on the left of ``g`` (rows, m, n): ``(rows, m, m)``."""
+    xp, (rows, size, _) = namespace(g), g.shape
+    eye = xp.eye(size, dtype=g.dtype, device=array_api_compat.device(g))
+    return xp.broadcast_to(value * eye, (rows, size, size))
 
 
 @register_measure
