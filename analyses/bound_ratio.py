@@ -42,7 +42,8 @@ def bound_ratio(
     unknown = next((i for i, each in enumerate(found) if np.isnan(each.ratio).any()), None)
     violated = supremum > 1 + slack
     runs = sum(len(trace.runs) for trace in traces)
-    reason = f"worst of {runs} runs: {supremum:.4g} times the bound at T={step} on {traces[top].cell.problem}"
+    what = "expectations" if traces[top].cell.exact else "runs"
+    reason = f"worst of {runs} {what}: {supremum:.4g} times the bound at T={step} on {traces[top].cell.problem}"
     if unknown is not None and not violated:
         reason = f"the bound {bound} is no number on some run on {traces[unknown].cell.problem}; elsewhere {reason}"
     return Finding(
@@ -54,7 +55,9 @@ def bound_ratio(
         limits=(0.0, 1.0 + slack),
         panels=(_panel(found[top], label),),
         details={"runs": runs, "worst step": step, "final ratio": float(np.max([each.ratio[:, -1].max() for each in found]))},
-        reproducer=_reproducer(traces[top], found[top], (int(row), int(record)), (of, bound, names, slack)) if violated else None,
+        reproducer=_reproducer(traces[top], found[top], (int(row), int(record)), (of, bound, names, slack))
+        if violated and not traces[top].cell.exact
+        else None,
     )
 
 

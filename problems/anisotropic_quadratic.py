@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from theorysim.backend import Backend, to_host
 from theorysim.laws import spectrum as spectrum_law
 from theorysim.laws import start_error
-from theorysim.model import Array, Problem
+from theorysim.model import Array, GradientNoise, Problem
 from theorysim.noise import Draws
 from theorysim.problems._additive_noise import deviations, noisy
 from theorysim.problems._constants import distances, norms
@@ -56,7 +56,7 @@ def anisotropic_quadratic(
     Constants: L_1norm, L_infnorm, lambda_max, lambda_min, trace_H, sigma_1norm, sigma_2norm, M, dim, and per row D_inf_0,
     D_2_0 (distance of w_1 from w*) and Delta_0 = f(w_1) - f*. Vectors: L, sigma (for batch 1).
     Capabilities: hessian; and, in the order of the eigenvalues, spectrum (host, ``(dim,)``), eigenbasis (e -> Q' e for rows e)
-    and noise_variances (those of the entries of Q' g, g the stochastic gradient; host, ``(dim,)``).
+    and gradient_noise (of the entries of Q' g, see model.GradientNoise).
     L_j is the eigenvalue for a diagonal H; else sum_k |H_jk| or lambda_max for all j, whichever has the smaller sum.
     """
     dim, batch = positive_integer("dim", dim), positive_integer("batch", batch)
@@ -102,7 +102,7 @@ def anisotropic_quadratic(
             "hessian": lambda: _hessian(eigenvalues, q),
             "spectrum": eigenvalues,
             "eigenbasis": turn,
-            "noise_variances": (sigma**2 if q is None else sigma**2 @ q**2) / batch,
+            "gradient_noise": GradientNoise((sigma**2 if q is None else sigma**2 @ q**2) / batch),
         },
     )
 

@@ -14,7 +14,12 @@ from theorysim.registry import ALGORITHMS, algorithm, parameters, problem
 from theorysim.run import run_cell
 
 # Values for parameters without a default, by name; a new required parameter needs a line here.
-REQUIRED: dict[str, Any] = {"lr": 0.1, "of": algorithm("sgd", lr=0.1), "fault": "no_root"}
+REQUIRED: dict[str, Any] = {"lr": 0.1, "of": algorithm("sgd", lr=0.1), "fault": "no_root", "kappa_a": 10.0}
+# Parameters by algorithm, where the defaults need constants that the problems below do not have.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "mass": {"lr": 0.1, "alpha": 0.2, "kappa_tilde": 3.0},
+    "mass_three_sequences": {"lr": 0.1, "alpha": 0.2, "delta": 0.3},
+}
 NAMES = ALGORITHMS.names()
 DIM, STEPS = 6, 12
 COORDINATES = tuple(f"coordinate:{j}" for j in range(DIM))
@@ -27,7 +32,7 @@ PROBLEMS = {
 def spec(name: str, **settings: Any) -> Spec:
     known = parameters(ALGORITHMS, name)
     needed = {key: REQUIRED[key] for key, p in known.items() if p.default is inspect.Parameter.empty}
-    return algorithm(name, **{**needed, **settings})
+    return algorithm(name, **{**needed, **SETTINGS.get(name, {}), **settings})
 
 
 def accepts(name: str, shape: str) -> bool:

@@ -245,7 +245,7 @@ def test_a_diverged_row_of_full_matrix_leaves_the_others_alone():
     ("name", "params", "words"),
     [
         ("faulty_adagrad", {"fault": "no_rooot"}, "fault='no_rooot' is not allowed; choose one of no_root"),
-        ("sgd", {"lr": 0.1, "schedule": "linear"}, "schedule='linear' is not allowed; choose one of constant"),
+        ("sgd", {"lr": 0.1, "schedule": "exponential"}, "schedule='exponential' is not allowed; choose one of constant"),
         ("gradient_descent", {"schedule": "linear"}, "schedule='linear'"),
         ("adam", {"bias_correction": [True, False]}, "bias_correction"),
     ],

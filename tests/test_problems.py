@@ -124,6 +124,21 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"hidden": 2, "samples": 40, "pool": 2, "activation": "softplus", "ridge": 0.1, "batch": 5, "scale": 2.0},
         {"hidden": 4, "samples": 25, "pool": 4, "loss": "squared", "batch": 1},
     ],
+    "least_squares": [
+        {"dim": 5, "batch": 1},
+        {"dim": 6, "spectrum": "power", "rotation": "random", "label_noise": 0.3, "batch": 7, "start": "uniform"},
+        {"data": "decoupled", "dim": 3, "label_noise": 0.5, "batch": 3},
+        {"data": "decoupled", "dim": 4, "kurtosis": 1.5, "rotation": "hadamard", "batch": 6, "start": "signs"},
+        {"data": "equicorrelated", "dim": 4, "correlation": -0.2, "scale": 2.0, "batch": 2},
+        {"data": "normalized", "dim": 4, "samples": 13, "rotation": "random", "batch": 3, "start": "lognormal"},
+        {"data": "diabetes", "labels": "real", "start": "zeros", "batch": 4},
+        {"data": "diabetes", "samples": 50, "label_noise": 1.0, "batch": 2, "start": "signs", "distance": 0.5},
+    ],
+    "strong_growth": [
+        {"dim": 4, "rho": 1.0, "start": "uniform"},
+        {"rho": 3.0},
+        {"dim": 3, "a_min": 1.0, "rho": 1.5, "start": "power", "distance": 0.01},
+    ],
 }
 
 
@@ -286,6 +301,34 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
         {"start": [[1.0]], "hidden": 1},
         {"scale": 0.0},
     ],
+    "least_squares": [
+        {"data": "gauss"},
+        {"spectrum": [0.0, 0.0], "dim": 2},
+        {"spectrum": "powr"},
+        {"batch": 0},
+        {"rotation": "random", "data": "equicorrelated"},
+        {"kurtosis": 2.0, "data": "gaussian"},
+        {"kurtosis": 0.9, "data": "decoupled"},
+        {"correlation": 1.0, "data": "equicorrelated"},
+        {"correlation": -0.5, "data": "equicorrelated", "dim": 3},
+        {"correlation": 1.0, "data": "equicorrelated_rows"},
+        {"correlation": -0.1, "data": "equicorrelated_rows"},
+        {"samples": 0, "data": "equicorrelated_rows"},
+        {"samples": 5, "data": "decoupled"},
+        {"samples": 2.5, "data": "normalized"},
+        {"samples": 443, "data": "diabetes"},
+        {"samples": 1, "data": "diabetes"},
+        {"target": 3, "data": "diabetes"},
+        {"target": 10, "data": "digits"},
+        {"labels": "real"},
+        {"labels": "noisy", "data": "digits"},
+        {"label_noise": -1.0},
+        {"label_noise": 0.1, "labels": "real", "data": "digits"},
+        {"start": "zeros"},
+        {"start": [1.0], "data": "diabetes"},
+        {"distance": 0.0},
+    ],
+    "strong_growth": [{"a_min": 0.0}, {"a_min": 2.0}, {"rho": 0.9}, {"rho": "3"}, {"start": "far"}, {"distance": -1.0}],
 }
 
 
@@ -345,12 +388,16 @@ def test_noise_is_fresh_in_every_step_call_and_run(name: str, setting: dict[str,
         pytest.skip("the answers of an adversary estimate no gradient")
     x = np.broadcast_to(to_host(instance.start)[:1], instance.start.shape)
     noise = [instance.sample(x, draw) - instance.gradient(x) for draw in (Draw(1), Draw(2), Draw(1, 1))]
-    noisy = instance.vectors["sigma"].any() if "sigma" in instance.vectors else "batch" in setting
+    drawn = "batch" in setting or instance.constants.get("rho", 1.0) > 1
+    noisy = instance.vectors["sigma"].any() if "sigma" in instance.vectors else drawn
     if not noisy:
         assert not any(n.any() for n in noise)
         return
     assert len({n.tobytes() for n in noise}) == 3
-    assert len(np.unique(noise[0].reshape(len(RUNS), -1), axis=0)) > len(RUNS) // 2
+    # where all gradients are one of two multiples of the true one, rows differ only over several steps
+    steps = range(1, 9) if "rho" in setting else (1,)
+    several = [(instance.sample(x, Draw(step)) - instance.gradient(x)).reshape(len(RUNS), -1) for step in steps]
+    assert len(np.unique(np.concatenate(several, axis=1), axis=0)) > len(RUNS) // 2
 
 
 @every_case

@@ -7,7 +7,7 @@ from theorysim.check import PaperReport, check
 from theorysim.findings import Finding, Verdict, together
 from theorysim.measures import register_measure
 from theorysim.model import Control, Paper, Search, Spec, TheorysimError
-from theorysim.moments import expected_gap
+from theorysim.moments import exact_moments, expected_gap
 from theorysim.registry import (
     ALGORITHMS,
     ANALYSES,
@@ -42,6 +42,7 @@ __all__ = [
     "algorithm",
     "check",
     "claim",
+    "exact_moments",
     "expected_gap",
     "list_algorithms",
     "list_analyses",

@@ -20,7 +20,7 @@ from theorysim.counterexample import smallest
 from theorysim.findings import Finding, Verdict, worst
 from theorysim.lab import LEVELS, Lab
 from theorysim.levels import judged, number_of_looks, open_to_seeds, share_of_look
-from theorysim.model import MIN_SEEDS, Claim, Control, Paper, Spec, TheorysimError
+from theorysim.model import MIN_SEEDS, Cell, Claim, Control, Paper, Spec, TheorysimError
 from theorysim.registry import PAPERS, PaperCheck
 from theorysim.reproducer import Counterexample
 from theorysim.store import Store
@@ -244,10 +244,20 @@ class _Case:
 
     def _grown(self, setting: Mapping[str, Any], first: int) -> tuple[Finding, int]:
         for look in range(first, self.looks):
-            finding = self.claim.function(replace(self.lab, look=look), **setting)
+            used: list[Cell] = []
+            finding = _told(self.claim.function(replace(self.lab, look=look, told=used.append), **setting), used)
             if not open_to_seeds(judged([finding], [share_of_look(look, self.looks)])[0]):
                 break
         return finding, look
+
+
+def _told(finding: Finding, used: Sequence[Cell]) -> Finding:
+    """The finding with a word on how its expectations were found, where any was computed exactly."""
+    exact, every = len({cell for cell in used if cell.exact}), len(set(used))
+    if not exact:
+        return finding
+    word = f"computed exactly in {exact} of {every} experiments, without sampling error"
+    return replace(finding, details={**finding.details, "expectations over noise": word})
 
 
 def _judged(cases: Sequence[_Case]) -> list[Finding]:

@@ -93,13 +93,34 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class LinearMethod:
-    """w_{t+1} = w_t - lr s(t) g_t + momentum (w_t - w_{t-1}), w_0 = w_1: what an exact expectation has to know of a method.
+class GradientNoise:
+    """How a stochastic gradient g at u varies, in the eigenbasis of a quadratic: what an exact expectation has to know of it.
 
-    ``lr``, ``momentum``: numbers, or ``(rows, 1, ...)`` arrays. ``stages(steps)``: the first ``steps`` steps in order as pairs
-    (s, number of steps with this s). ``stochastic``: whether g_t is the stochastic gradient or the exact one. ``lr_outside``: the
-    step size multiplies a buffer of raw gradients, m_{t+1} = momentum m_t + g_t, w_{t+1} = w_t - lr s(t) m_{t+1} as in PyTorch,
-    so the momentum term is also multiplied by s(t)/s(t-1); then s must be positive.
+    Var g_j = additive_j + own_j e_j^2 + shared_j sum_k shared_k e_k^2,  e = u - w*,
+
+    given u, independent in time; host vectors ``(dim,)``, in the order of ``spectrum``. None stands for zeros. Covariances
+    between entries of g are not needed: they never reach a variance.
+    """
+
+    additive: Array
+    own: Array = None
+    shared: Array = None
+
+
+@dataclass(frozen=True)
+class LinearMethod:
+    """A method with one gradient a step and fixed weights: what an exact expectation has to know of it.
+
+        u_t = w_t + look_ahead z_t,   g_t the gradient at u_t,
+        w_{t+1} = w_t + z_t - lr s(t) g_t,   z_{t+1} = momentum z_t - kick s(t) g_t,   z_1 = 0.
+
+    Heavy ball: look_ahead 0; Nesterov: look_ahead 1; both with kick = momentum lr, which is meant by None. Without momentum:
+    ``sgd``. ``friction``: 1 - momentum, to be given where it is known to more digits than the difference has.
+    ``output``: what is put out is w + output z; with ``averaged`` instead the mean of w_1..w_t (w_1 before the first step).
+    The weights are numbers, or ``(rows, 1, ...)`` arrays. ``stages(steps)``: the first ``steps`` steps in order as pairs (s,
+    number of steps with this s). ``stochastic``: whether g_t is the stochastic gradient or the exact one. ``lr_outside``: the step size
+    multiplies a buffer of raw gradients, m_{t+1} = momentum m_t + g_t, w_{t+1} = w_t - lr s(t) m_{t+1} as in PyTorch, so z also
+    takes the factor s(t)/s(t-1); then s must be positive.
     """
 
     lr: PerRow
@@ -107,6 +128,11 @@ class LinearMethod:
     stages: Callable[[int], Iterable[tuple[float, int]]] = lambda steps: [(1.0, steps)]
     stochastic: bool = True
     lr_outside: bool = False
+    look_ahead: PerRow = 0.0
+    kick: PerRow = None
+    friction: PerRow = None
+    output: PerRow = 0.0
+    averaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +158,9 @@ class Cell:
 
     ``record``: ``"all"``, ``"log"``, ``"last"`` or the steps to record. ``until``: stop once, for every run, one variant's
     gap is at most ``until`` times its initial gap (values after that moment are NaN). The runs are numbered from ``first_run``
-    on: run r is the same whatever the cell it belongs to, so seeds can be appended.
+    on: run r is the same whatever the cell it belongs to, so seeds can be appended. ``exact``: not runs but the expectation over
+    the gradient noise, from the instance and the start of run ``first_run``; then ``runs`` is 1 and the measures are those of
+    moments/expectations.py.
     """
 
     problem: Spec
@@ -144,6 +172,7 @@ class Cell:
     until: float | None = None
     seed: int = 0
     first_run: int = 0
+    exact: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -156,6 +185,7 @@ class Cell:
             "until": self.until,
             "seed": self.seed,
             "first_run": self.first_run,
+            "exact": self.exact,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from theorysim.backend import namespace
@@ -40,4 +41,5 @@ def average(of: Algorithm) -> Algorithm:
     def output(state: State) -> Array:
         return state.total / state.t if state.t > 0 else state.x
 
-    return Algorithm(init, step, output, of.requires)
+    linear = None if of.linear is None else replace(of.linear, averaged=True, output=0.0)
+    return Algorithm(init, step, output, of.requires, linear)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from theorysim.model import Algorithm, Array, PerRow, Problem
+from theorysim.model import Algorithm, Array, LinearMethod, PerRow, Problem
 from theorysim.registry import register_algorithm
 
 
@@ -35,4 +35,4 @@ def nesterov(lr: PerRow = "1/lambda_max", momentum: PerRow = None) -> Algorithm:
         y = state.x + weight * (state.x - state.previous)
         return State(y - lr * oracle.sample(y), state.x, t)
 
-    return Algorithm(init, step)
+    return Algorithm(init, step, linear=None if momentum is None else LinearMethod(lr, momentum, look_ahead=1.0))

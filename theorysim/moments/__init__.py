@@ -1,5 +1,7 @@
-"""Exact expected gaps with no Monte Carlo, for linear methods on quadratics with additive noise."""
+"""Exact expectations with no Monte Carlo, for linear methods on quadratics."""
 
-from theorysim.moments.risk import Risk, expected_gap, risk
+from theorysim.moments.expectations import run_exact
+from theorysim.moments.public import Moments, exact_moments, expected_gap
+from theorysim.moments.setting import computable
 
-__all__ = ["Risk", "expected_gap", "risk"]
+__all__ = ["Moments", "computable", "exact_moments", "expected_gap", "run_exact"]

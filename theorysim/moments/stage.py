@@ -1,13 +1,13 @@
 """One stage of equal steps of a linear method, in every eigendirection at once.
 
-In an eigendirection of curvature lam the error e_t = (w_t - w*)_j and the displacement v_t = e_t - e_{t-1} obey
+In an eigendirection of curvature lam the error e_t = (w_t - w*)_j and the momentum z_t of model.LinearMethod obey
 
-    (e, v)' = M (e, v) - eta n (1, 1),   M = [[1 - q, beta], [-q, beta]],   q = eta lam,   beta = (1 - delta)^2,
+    (e, z)' = M (e, z) - n (eta, kappa),   M = [[1 - q, 1 - q nu], [-k, beta - k nu]],   q = eta lam,   k = kappa lam,
 
-with noise n of mean 0, independent in time. M^K has a closed form and the noise sums double, so K steps cost O(log K). Everything
-is formed from q and delta by log1p and expm1, never from beta, which keeps all but a few digits at condition numbers of 1e10;
-(e, v) because the second moments of (e_t, e_{t-1}) cancel by about 1/(1 - beta)^2. [derived; the recursion is that of heavy ball
-with anisotropic noise, Pan, Liu, Wang, Zhang 2024]
+with noise n of mean 0, independent in time. M^K has a closed form and the noise sums double, so K steps cost O(log K). It is
+formed from det(I - M) = k + q (1 - beta) and 1 - det M, sums of terms of one sign, by log1p and expm1, which keeps all but a few
+digits at condition numbers of 1e10; (e, z) because the second moments of (e_t, e_{t-1}) cancel by about 1/(1 - beta)^2. [derived;
+for heavy ball the recursion is that of Pan, Liu, Wang, Zhang 2024]
 
 Arrays have any shape, ``(..., dim)``, and a number of steps is one integer for all of them.
 """
@@ -20,6 +20,20 @@ from theorysim.backend import namespace
 from theorysim.model import Array
 
 
+class Weights(NamedTuple):
+    """One step in every eigendirection. ``lr``, ``push``: eta and kappa, what noise is multiplied by; ``q``, ``kick``: the same
+    times the curvature. ``friction``: 1 - momentum. ``lost``: 1 - det M."""
+
+    lr: Array
+    push: Array
+    q: Array
+    kick: Array
+    momentum: Array
+    friction: Array
+    ahead: Array
+    lost: Array
+
+
 class Power(NamedTuple):
     """The entries of M^K = [[a, b], [c, d]], one matrix for every eigenvalue."""
 
@@ -30,136 +44,146 @@ class Power(NamedTuple):
 
 
 class Second(NamedTuple):
-    """The second moments E e^2, E e v and E v^2 of the noise part."""
+    """The second moments E e^2, E e z and E z^2."""
 
     ee: Array
-    ev: Array
-    vv: Array
+    ez: Array
+    zz: Array
 
 
-def power(q: Array, delta: Array, steps: int) -> Power:
-    """M^steps for 0 < delta < 1 and q <= 1 + beta of the same shape, or delta = 1 (no momentum) and any q.
+def weights(lr: Array, momentum: Array, friction: Array, ahead: Array, push: Array | None, curvature: Array) -> Weights:
+    """The step of these weights, arrays of one shape. ``push`` None: momentum lr, as heavy ball and Nesterov have it."""
+    q = lr * curvature
+    if push is None:
+        return Weights(lr, momentum * lr, q, momentum * q, momentum, friction, ahead, friction + momentum * q * ahead)
+    kick = push * curvature
+    return Weights(lr, push, q, kick, momentum, friction, ahead, friction + momentum * q - kick * (1 - ahead))
 
-    What lies above 1 + beta is brought below by ``folded``.
-    """
-    xp, beta = namespace(q, delta), (1 - delta) ** 2
+
+def power(step: Weights, steps: int) -> Power:
+    """M^steps."""
+    xp, (_, _, q, kick, momentum, friction, ahead, _) = namespace(step.q), step
     if steps == 0:
         one, zero = xp.ones_like(q), xp.zeros_like(q)
         return Power(one, zero, zero, one)
     if steps == 1:
-        return Power(1 - q, beta, -q, beta)
-    c, s = _coefficients(q, delta, steps)
-    half = (delta * (2 - delta) - q) / 2
-    return Power(c + half * s, beta * s, -q * s, c - half * s)
+        return Power(1 - q, 1 - q * ahead, -kick, momentum - kick * ahead)
+    c, s = _coefficients(product(step), step.lost, steps)
+    half = (friction + kick * ahead - q) / 2
+    return Power(c + half * s, (1 - q * ahead) * s, -kick * s, c - half * s)
 
 
-def accumulated(q: Array, delta: Array, steps: int) -> Second:
-    """sum_{i < steps} M^i [[1, 1], [1, 1]] M^i': the second moments that ``steps`` kicks (1, 1) of variance 1 leave.
+def accumulated(step: Weights, steps: int) -> Second:
+    """sum_{i < steps} M^i [[eta^2, eta kappa], [eta kappa, kappa^2]] M^i': what noise of variance 1 leaves behind.
 
-    By doubling over the binary digits of ``steps``, which adds and never subtracts, and holds for q = 0 too.
+    By doubling over the binary digits of ``steps``, which adds and never subtracts, and holds without curvature too.
     """
-    xp, step = namespace(q, delta), power(q, delta, 1)
-    one = xp.ones_like(q)
-    total = kick = Second(one, one, one)
+    one = power(step, 1)
+    total = kick = Second(step.lr**2, step.lr * step.push, step.push**2)
     if steps == 0:
-        return Second(*[xp.zeros_like(q)] * 3)
+        return Second(*[namespace(step.q).zeros_like(step.q)] * 3)
     done = 1
     for digit in bin(steps)[3:]:
-        total, done = plus(through(power(q, delta, done), total), total), 2 * done
+        total, done = plus(through(power(step, done), total), total), 2 * done
         if digit == "1":
-            total, done = plus(through(step, total), kick), done + 1
+            total, done = plus(through(one, total), kick), done + 1
     return total
 
 
-def folded(q: Array, delta: Array) -> tuple[Array, Array]:
-    """Where M has a negative trace, and q' = 2 (1 + beta) - q there: (-1)^t e_t obeys M with q' in place of q.
+def folded(step: Weights) -> tuple[Array, Weights]:
+    """Where heavy ball has M of negative trace, and its step with q' = 2 (1 + beta) - q there: (-1)^t e_t obeys M with q' for q.
 
-    Near q = (2 - delta)^2 the pair (e, v) would cancel as (e_t, e_{t-1}) does near delta^2; (-1)^t e_t and its own displacement,
-    (-1)^t (2 e_t - v_t), do not. Elsewhere, and without momentum, q' = q.
+    Near q = (1 + sqrt beta)^2 the pair (e, z) would cancel as (e_t, e_{t-1}) does near (1 - sqrt beta)^2; (-1)^t e_t and its own
+    momentum, (-1)^t (2 beta e_t - z_t), do not. Elsewhere, and without momentum, the step as it is.
     """
-    negative = (q > 2 - delta * (2 - delta)) & (delta < 1)
-    return negative, namespace(q).where(negative, delta**2 + _below(q, delta), q)
+    xp, q = namespace(step.q), step.q
+    negative = (q > 2 - step.friction) & (step.momentum > 0)
+    damping = xp.where(negative, step.friction / (1 + xp.sqrt(xp.abs(step.momentum))), 0.0)
+    other = xp.where(negative, damping**2 + _below(q, damping), q)
+    return negative, step._replace(q=other, kick=step.momentum * other)
 
 
-def spectral_radius(q: Array, delta: Array) -> Array:
-    """The larger modulus of the eigenvalues of M; the method converges in this direction if and only if it is below 1."""
-    xp, (_, m), plain = namespace(q, delta), folded(q, delta), delta >= 1
-    m, damped = xp.where(plain, 0.5, m), xp.where(plain, 0.5, delta)
-    momentum = xp.where(_discriminant(m, damped) < 0, xp.exp(_log_root(m, damped)), 1 - damped)
-    return xp.where(plain, xp.abs(1 - q), momentum)
+def log_radius(step: Weights) -> Array:
+    """The logarithm of the spectral radius of M; the method converges in this direction if and only if it is below 0."""
+    xp = namespace(step.q)
+    _, determined, lost, discriminant = _upright(product(step), step.lost)
+    log_r = xp.log1p(-xp.where(lost < 1, lost, 0.0)) / 2
+    return xp.where(discriminant < 0, xp.log1p(-_slow(determined, lost, discriminant)), xp.where(lost < 1, log_r, -xp.inf))
 
 
-def stationary(q: Array, delta: Array) -> Array:
-    """lim E e^2 / (variance of one kick eta n), inf where noise piles up without end (q = 0 or a spectral radius of 1 and above).
-
-    (1 + beta) / (gamma q (2 (1 + beta) - q)) with gamma = 1 - beta; without momentum 1 / (q (2 - q)).
-    """
-    xp, gamma = namespace(q, delta), delta * (2 - delta)
-    room = q * (delta**2 + _below(q, delta))
-    return xp.where(room > 0, (2 - gamma) / (gamma * xp.where(room > 0, room, 1.0)), xp.inf)
-
-
-def _below(q: Array, delta: Array) -> Array:
-    """(2 - delta)^2 - q, with 4 - q exact near its zero."""
-    return (4 - q) - delta * (4 - delta)
-
-
-def _discriminant(q: Array, delta: Array) -> Array:
-    """4 det M - (trace M)^2: positive where M oscillates."""
-    return (q - delta**2) * _below(q, delta)
-
-
-def _log_root(q: Array, delta: Array) -> Array:
-    """The logarithm of the larger eigenvalue of M (trace M >= 0) where both are real and differ; 0 elsewhere."""
-    xp, discriminant = namespace(q), _discriminant(q, delta)
-    real, g = discriminant < 0, delta * (2 - delta) + q
-    root, ahead = xp.where(real, xp.sqrt(xp.abs(discriminant)), 1.0), real & (g >= 0)
-    excess = xp.where(ahead, -2 * q / (xp.where(ahead, g, 1.0) + root), (root - g) / 2)
-    return xp.log1p(xp.where(real, excess, 0.0))
-
-
-def _coefficients(q: Array, delta: Array, steps: int) -> tuple[Array, Array]:
-    """c and s of M^steps = c I + s (M - (trace M / 2) I), for steps >= 2.
-
-    Complex eigenvalues r exp(+-i theta): c = r^K cos K theta, s = r^(K-1) sin K theta / sin theta; real ones z_1 > z_2 > 0 with
-    ratio exp(-2 phi): c = (z_1^K + z_2^K)/2, s = (z_1^K - z_2^K)/(z_1 - z_2); equal ones: c = r^K, s = K r^(K-1).
-    """
-    xp, plain = namespace(q, delta), delta >= 1
-    s_plain = _geometric(q, steps - 1)
-    c_plain = (1 - q) * s_plain / 2
-    q, delta = xp.where(plain, 0.5, q), xp.where(plain, 0.5, delta)  # any values at which what follows is finite
-    discriminant, trace = _discriminant(q, delta), 2 - delta * (2 - delta) - q
-    root, log_r = xp.sqrt(xp.abs(discriminant)), xp.log1p(-delta)
-
-    theta = xp.where(discriminant > 0, xp.atan2(root, trace), 1.0)
-    r_power, r_less = xp.exp(steps * log_r), xp.exp((steps - 1) * log_r)
-    c_complex, s_complex = r_power * xp.cos(steps * theta), r_less * xp.sin(steps * theta) / xp.sin(theta)
-
-    log_z, phi = _log_root(q, delta), xp.where(discriminant < 0, xp.asinh(root / (2 * (1 - delta))), 1.0)
-    c_real = xp.exp(steps * log_z) * (1 + xp.exp(-2 * steps * phi)) / 2
-    s_real = xp.exp((steps - 1) * log_z) * xp.expm1(-2 * steps * phi) / xp.expm1(-2 * phi)
-
-    c = xp.where(discriminant > 0, c_complex, xp.where(discriminant < 0, c_real, r_power))
-    s = xp.where(discriminant > 0, s_complex, xp.where(discriminant < 0, s_real, steps * r_less))
-    return xp.where(plain, c_plain, c), xp.where(plain, s_plain, s)
-
-
-def _geometric(q: Array, steps: int) -> Array:
-    """(1 - q)^steps for steps >= 1."""
-    xp = namespace(q)
-    less = xp.where(q <= 1, -q, q - 2)  # |1 - q| - 1
-    size = xp.where(q == 1, 0.0, xp.exp(steps * xp.log1p(xp.where(q == 1, 0.0, less))))
-    return xp.where(q > 1, -size, size) if steps % 2 else size
+def product(step: Weights) -> Array:
+    """det(I - M)."""
+    return step.kick + step.q * step.friction
 
 
 def through(m: Power, p: Second) -> Second:
     """M P M' for symmetric P."""
     return Second(
-        m.a * m.a * p.ee + 2 * m.a * m.b * p.ev + m.b * m.b * p.vv,
-        m.a * m.c * p.ee + (m.a * m.d + m.b * m.c) * p.ev + m.b * m.d * p.vv,
-        m.c * m.c * p.ee + 2 * m.c * m.d * p.ev + m.d * m.d * p.vv,
+        m.a * m.a * p.ee + 2 * m.a * m.b * p.ez + m.b * m.b * p.zz,
+        m.a * m.c * p.ee + (m.a * m.d + m.b * m.c) * p.ez + m.b * m.d * p.zz,
+        m.c * m.c * p.ee + 2 * m.c * m.d * p.ez + m.d * m.d * p.zz,
     )
 
 
 def plus(p: Second, other: Second) -> Second:
-    return Second(p.ee + other.ee, p.ev + other.ev, p.vv + other.vv)
+    return Second(p.ee + other.ee, p.ez + other.ez, p.zz + other.zz)
+
+
+# ------------------------------------------------------------------------------------------------ powers
+def _upright(determined: Array, lost: Array) -> tuple[Array, Array, Array, Array]:
+    """Where the trace is negative, and det(I - M), 1 - det M and 4 det M - (trace M)^2 of M, or of -M there."""
+    xp = namespace(determined)
+    trace = 2 - lost - determined
+    determined = xp.where(trace < 0, 2 * (2 - lost) - determined, determined)
+    damping = xp.where(lost < 1, lost / (1 + xp.sqrt(xp.abs(1 - lost))), 1.0)
+    same_sign = (determined - damping**2) * _below(determined, damping)
+    return trace < 0, determined, lost, xp.where(lost < 1, same_sign, 4 * (1 - lost) - trace * trace)
+
+
+def _below(q: Array, damping: Array) -> Array:
+    """(2 - damping)^2 - q, with 4 - q exact near its zero."""
+    return (4 - q) - damping * (4 - damping)
+
+
+def _slow(determined: Array, lost: Array, discriminant: Array) -> Array:
+    """1 - z for the larger root z of an M of positive trace whose roots are real and differ; 0 elsewhere."""
+    xp, real, total = namespace(lost), discriminant < 0, lost + determined
+    root, ahead = xp.where(real, xp.sqrt(xp.abs(discriminant)), 1.0), real & (total >= 0)
+    return xp.where(real, xp.where(ahead, 2 * determined / (xp.where(ahead, total, 1.0) + root), (total - root) / 2), 0.0)
+
+
+def _coefficients(determined: Array, lost: Array, steps: int) -> tuple[Array, Array]:
+    """c and s of M^steps = c I + s (M - (trace M / 2) I), for steps >= 2.
+
+    Complex roots r exp(+-i theta): c = r^K cos K theta, s = r^(K-1) sin K theta / sin theta; real ones z_1 and z_2 = z_1 (1 - t):
+    c = z_1^K (1 + (1 - t)^K)/2, s = z_1^(K-1) (1 - (1 - t)^K)/t; equal ones: c = r^K, s = K r^(K-1).
+    """
+    xp = namespace(lost)
+    negative, determined, lost, discriminant = _upright(determined, lost)
+    oscillates, real = discriminant > 0, discriminant < 0
+    root = xp.sqrt(xp.abs(discriminant))
+
+    theta = xp.where(oscillates, xp.atan2(root, 2 - lost - determined), 1.0)
+    log_r = xp.where(lost < 1, xp.log1p(-xp.where(lost < 1, lost, 0.0)) / 2, -xp.inf)
+    r_power, r_less = xp.exp(steps * log_r), xp.exp((steps - 1) * log_r)
+    c_complex, s_complex = r_power * xp.cos(steps * theta), r_less * xp.sin(steps * theta) / xp.sin(theta)
+
+    slow = _slow(determined, lost, discriminant)
+    t = xp.where(real, root / (1 - slow), 1.0)
+    ratio, rest = _geometric(t, steps)
+    log_z = xp.log1p(-slow)
+    c_real, s_real = xp.exp(steps * log_z) * (1 + ratio) / 2, xp.exp((steps - 1) * log_z) * rest / t
+
+    c = xp.where(oscillates, c_complex, xp.where(real, c_real, r_power))
+    s = xp.where(oscillates, s_complex, xp.where(real, s_real, steps * r_less))
+    sign = -1.0 if steps % 2 else 1.0
+    return xp.where(negative, sign * c, c), xp.where(negative, -sign * s, s)
+
+
+def _geometric(t: Array, steps: int) -> tuple[Array, Array]:
+    """(1 - t)^steps and 1 - (1 - t)^steps for 0 < t <= 2."""
+    xp = namespace(t)
+    log_size = xp.where(t == 1, -xp.inf, xp.log1p(xp.where(t < 1, -t, xp.where(t > 1, t - 2, 0.0))))
+    size = xp.exp(steps * log_size)
+    power_ = xp.where(t > 1, -size, size) if steps % 2 else size
+    return power_, xp.where(t < 1, -xp.expm1(steps * log_size), 1 - power_)

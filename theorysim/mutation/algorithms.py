@@ -1,17 +1,22 @@
-"""Faults of algorithms and of what is made of their iterates, for any algorithm that keeps the contract of model.Algorithm."""
+"""Faults of algorithms and of what is made of their iterates, for any algorithm that keeps the contract of model.Algorithm.
+
+A fault of ``step`` leaves the declared transition (``linear``) as it is, unless it can be written as another one: exact
+expectations do not run a step, so what ties both together, a simulation against its expectation, has to notice it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
 
 from theorysim.backend import namespace
-from theorysim.model import Algorithm, Array, Problem
+from theorysim.model import Algorithm, Array, LinearMethod, Problem
 from theorysim.mutation.divisors import MATRICES, VECTORS, Arguments, Build, divisor
 from theorysim.mutation.fault import ALGORITHM, FROZEN, WRAPPER, Fault
 
@@ -36,8 +41,17 @@ def moved_to(state: Any, x: Array) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------ steps
-def _restepped(new: Callable[[Array, Array, int], Array]) -> Callable[[Build, Arguments], Algorithm]:
-    """Step t from x to y becomes the step to ``new(x, y, t)``, t = 1, 2, ..."""
+Declared = Callable[[LinearMethod], LinearMethod]
+
+
+def _still(method: LinearMethod) -> LinearMethod:
+    return dataclasses.replace(method, lr=0.0 * method.lr, kick=None if method.kick is None else 0.0 * method.kick)
+
+
+def _restepped(
+    new: Callable[[Array, Array, int], Array], declared: Declared = lambda method: method
+) -> Callable[[Build, Arguments], Algorithm]:
+    """Step t from x to y becomes the step to ``new(x, y, t)``, t = 1, 2, ..., and the transition ``declared`` of it."""
 
     def change(build: Build, arguments: Arguments) -> Algorithm:
         sound = build(**arguments)
@@ -51,7 +65,7 @@ def _restepped(new: Callable[[Array, Array, int], Array]) -> Callable[[Build, Ar
             init=lambda problem, x0: State(sound.init(problem, x0), 0),
             step=step,
             output=lambda state: sound.output(state.inner),
-            linear=None,
+            linear=sound.linear and declared(sound.linear),
         )
 
     return change
@@ -77,9 +91,7 @@ class _Oracle:
 def _misheard(heard: Callable[[Array], Array], exact: bool = False) -> Callable[[Build, Arguments], Algorithm]:
     def change(build: Build, arguments: Arguments) -> Algorithm:
         sound = build(**arguments)
-        return dataclasses.replace(
-            sound, step=lambda state, oracle: sound.step(state, _Oracle(oracle, heard, exact)), linear=None
-        )
+        return dataclasses.replace(sound, step=lambda state, oracle: sound.step(state, _Oracle(oracle, heard, exact)))
 
     return change
 
@@ -112,7 +124,6 @@ def _stale(build: Build, arguments: Arguments) -> Algorithm:
         init=lambda problem, x0: State(sound.init(problem, x0), None),
         step=step,
         output=lambda state: sound.output(state.inner),
-        linear=None,
     )
 
 
@@ -147,7 +158,9 @@ class _Average(NamedTuple):
         return self.inner.x
 
 
-def _averaged(put_out: Callable[[_Average], Array]) -> Callable[[Build, Arguments], Algorithm | None]:
+def _averaged(
+    put_out: Callable[[_Average], Array], declared: Declared = lambda method: method
+) -> Callable[[Build, Arguments], Algorithm | None]:
     """The wrapper ``average(of)`` putting out something else than it should, from its first step on."""
 
     def change(build: Build, arguments: Arguments) -> Algorithm:
@@ -159,9 +172,15 @@ def _averaged(put_out: Callable[[_Average], Array]) -> Callable[[Build, Argument
         def step(state: _Average, oracle: Any) -> _Average:
             return state._replace(inner=of.step(state.inner, oracle), total=state.total + state.x, t=state.t + 1)
 
-        return Algorithm(init, step, lambda state: put_out(state) if state.t > 0 else state.first, of.requires)
+        linear = build(**arguments).linear
+        output = partial(_put_out, put_out)
+        return Algorithm(init, step, output, of.requires, linear and declared(linear))
 
     return change
+
+
+def _put_out(late: Callable[[_Average], Array], state: _Average) -> Array:
+    return late(state) if state.t > 0 else state.first
 
 
 def _algorithm(name: str, about: str, change: Callable[..., Any], *needs: str, only: tuple[str, ...] = ()) -> Fault:
@@ -169,7 +188,7 @@ def _algorithm(name: str, about: str, change: Callable[..., Any], *needs: str, o
 
 
 ALGORITHM_FAULTS = (
-    _algorithm(FROZEN, "asks for gradients and never moves", _restepped(lambda x, y, t: x)),
+    _algorithm(FROZEN, "asks for gradients and never moves", _restepped(lambda x, y, t: x, _still)),
     _algorithm("stops", "stands still after its first step", _restepped(lambda x, y, t: y if t == 1 else x)),
     _algorithm("step_halved", "half the step size", argument("lr", lambda lr: 0.5 * lr), "lr"),
     _algorithm("step_doubled", "twice the step size", argument("lr", lambda lr: 2.0 * lr), "lr"),
@@ -207,18 +226,18 @@ ALGORITHM_FAULTS = (
 )
 
 
-def _output(name: str, about: str, put_out: Callable[[_Average], Array]) -> Fault:
-    return Fault(name, about, WRAPPER, _averaged(put_out), only=("average",))
+def _output(name: str, about: str, put_out: Callable[[_Average], Array], declared: Declared = lambda method: method) -> Fault:
+    return Fault(name, about, WRAPPER, _averaged(put_out, declared), only=("average",))
 
 
 WRAPPER_FAULTS = (
-    Fault(FROZEN, "asks for gradients and never moves", WRAPPER, _restepped(lambda x, y, t: x)),
+    Fault(FROZEN, "asks for gradients and never moves", WRAPPER, _restepped(lambda x, y, t: x, _still)),
     _output("first_left_out", "the mean of w_2..w_t (of w_1 alone at t = 1)", lambda s: _without_first(s)),
     _output("next_included", "the mean of w_1..w_{t+1}", lambda s: (s.total + s.x) / (s.t + 1)),
     _output("shifted", "the mean of w_2..w_{t+1}", lambda s: (s.total - s.first + s.x) / s.t),
     _output("one_too_many", "the sum of w_1..w_t over t + 1", lambda s: s.total / (s.t + 1)),
-    _output("last_iterate", "the last iterate", lambda s: s.x),
-    _output("first_iterate", "the start", lambda s: s.first),
+    _output("last_iterate", "the last iterate", lambda s: s.x, lambda method: dataclasses.replace(method, averaged=False)),
+    _output("first_iterate", "the start", lambda s: s.first, _still),
 )
 
 

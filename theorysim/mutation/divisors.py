@@ -50,7 +50,7 @@ def divisor(
             x = state.x - arguments["lr"] * xp.where(scale > 0, g / xp.where(scale > 0, scale, 1.0), 0.0)
             return state._replace(x=x if box is None else xp.clip(x, -box, box), v=now)
 
-        return dataclasses.replace(sound, step=step, linear=None)
+        return dataclasses.replace(sound, step=step)
 
     return change
 
@@ -99,7 +99,7 @@ def _of_shampoo(build: Build, arguments: Arguments, factor: float, decay: float,
         left, right = (accumulator.inverse_power(root, 2 * other["exponent"]) for root in (state.left, state.right))
         return after._replace(x=state.x - arguments["lr"] * (left @ after.m @ right))
 
-    return dataclasses.replace(sound, step=step, linear=None)
+    return dataclasses.replace(sound, step=step)
 
 
 def _zero(value: Any) -> bool:

@@ -38,7 +38,7 @@ def _gradient_for_polar(build: Build, arguments: Arguments) -> Algorithm:
         along = after.m / xp.where(size > 0, size, 1.0)
         return moved_to(after, state.x - frobenius(after.x - state.x) * along)
 
-    return dataclasses.replace(sound, step=step, linear=None)
+    return dataclasses.replace(sound, step=step)
 
 
 def _fault(name: str, about: str, change: Any, *needs: str, only: tuple[str, ...] = ()) -> Fault:

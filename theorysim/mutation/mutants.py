@@ -11,6 +11,7 @@ from theorysim.model import Paper
 from theorysim.mutation.algorithms import ALGORITHM_FAULTS, WRAPPER_FAULTS
 from theorysim.mutation.fault import BOUND, FROZEN, Fault
 from theorysim.mutation.matrices import MATRIX_FAULTS
+from theorysim.mutation.momentum import MOMENTUM_FAULTS
 from theorysim.mutation.problems import BOUND_FAULTS, PROBLEM_FAULTS
 from theorysim.registry import ALGORITHMS, PROBLEMS, Registry
 from theorysim.validation import unknown
@@ -18,7 +19,7 @@ from theorysim.validation import unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-FAULTS = (*ALGORITHM_FAULTS, *MATRIX_FAULTS, *WRAPPER_FAULTS, *PROBLEM_FAULTS, *BOUND_FAULTS)
+FAULTS = (*ALGORITHM_FAULTS, *MOMENTUM_FAULTS, *MATRIX_FAULTS, *WRAPPER_FAULTS, *PROBLEM_FAULTS, *BOUND_FAULTS)
 ENOUGH = 0.9  # of the mutants must be noticed
 
 

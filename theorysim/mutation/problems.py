@@ -136,6 +136,29 @@ def _longer_start(problem: Problem) -> dict[str, Any]:
     return {"start": w + 2.0 * (problem.start - w)}
 
 
+def _declared_noise(**factors: float) -> Change:
+    """The declared moments of the gradient noise with these parts multiplied."""
+
+    def new(problem: Problem) -> dict[str, Any] | None:
+        noise = problem.capabilities.get("gradient_noise")
+        parts = {name: getattr(noise, name, None) for name in factors}
+        wrong = {name: factors[name] * part for name, part in parts.items() if part is not None and _nonzero(part)}
+        return (
+            {"capabilities": {**problem.capabilities, "gradient_noise": dataclasses.replace(noise, **wrong)}} if wrong else None
+        )
+
+    return _with(new)
+
+
+def _declared_spectrum(problem: Problem) -> dict[str, Any] | None:
+    """The smallest curvature is declared twice as large."""
+    if "spectrum" not in problem.capabilities:
+        return None
+    values = np.array(problem.capabilities["spectrum"], dtype=float)
+    values[np.argmin(np.where(values > 0, values, np.inf))] *= 2
+    return {"capabilities": {**problem.capabilities, "spectrum": values}}
+
+
 def _problem(name: str, about: str, change: Change) -> Fault:
     return Fault(name, about, PROBLEM, change)
 
@@ -154,10 +177,19 @@ PROBLEM_FAULTS = (
     _problem("noise_keeps_size", "the noise does not shrink with the batch size", _noise(_root_of_batch)),
     _problem("noise_repeated", "the same noise in every step", _with(_repeated)),
     _problem("noise_transposed", "the noise of a square matrix transposed", _with(_transposed_noise)),
+    _problem("declared_noise_halved", "the variance of the gradient noise declared half as large", _declared_noise(additive=0.5)),
+    _problem(
+        "declared_noise_steady", "the gradient noise declared not to grow with the error", _declared_noise(own=0.0, shared=0.0)
+    ),
+    _problem("declared_noise_own", "the gradient noise declared to grow with each entry alone", _declared_noise(shared=0.0)),
+    _problem("declared_curvature", "the smallest curvature declared twice as large", _with(_declared_spectrum)),
     _problem("gap_halved", "half the gap", _with(lambda problem: {"gap": lambda x: 0.5 * problem.gap(x)})),
     _problem("gap_unshifted", "the gap measured as if w* were 0", _with(_unshifted)),
     _problem("gap_short", "the gap without its first coordinate", _with(_one_coordinate_short)),
     _problem("start_doubled", "starts twice as far away as it states", _with(_longer_start)),
+    _problem("L1_halved", "the constant of E |x|^2 xx' stated half as large", _stated("L1", "L_m", "kappa", "kappa_m")),
+    _problem("kappa_tilde_halved", "kappa~ stated half as large", _stated("kappa_tilde", "kappa_tilde_m")),
+    _problem("growth_halved", "the constant of strong growth stated half as large", _stated("rho")),
     _problem("L_halved", "L and its norms stated half as large", _stated(*_L)),
     _problem("L_doubled", "L and its norms stated twice as large", _stated(*_L, factor=2.0)),
     _problem("L_1norm_halved", "the sum of L stated half as large", _stated("L_1norm")),

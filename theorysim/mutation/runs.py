@@ -120,7 +120,8 @@ class _Watch(Store):
         cell = trace.cell
         self.digests[cell] = digest(trace)
         self.use.cells.add(cell)
-        self.use.work += float(cell.problem.arguments.get("dim", 100)) * cell.steps * len(trace.runs)
+        steps = len(trace.steps) if cell.exact else cell.steps
+        self.use.work += float(cell.problem.arguments.get("dim", 100)) * steps * len(trace.runs)
 
 
 def _names(spec: Spec) -> set[str]:
