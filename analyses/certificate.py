@@ -51,7 +51,7 @@ def certificate(
     vectors = declared | ({} if L is None else {"L": _override(L, problem)})
     probe = Probe(problem, ratio(np.ones_like(vectors["L_1"]), vectors["L_1"]) if "L_1" in vectors else inf)
     pairs, hessian = probe.pairs(), _hessian(problem)
-    parts = [*_differential(probe), *_minimum(probe), *_smoothness(probe, pairs, vectors)]
+    parts = [*_differential(probe), *_minimum(probe), *_smoothness(probe, pairs, vectors, hessian)]
     if hessian is not None:
         parts += _eigenvalues(hessian, pairs, vectors.get("L"), problem.constants.get("lambda_max"))
     smooth, sigma = None if left is None else left_override(left, problem), declared.get("sigma")
@@ -103,7 +103,7 @@ def _minimum(probe: Probe) -> list[Finding]:
 
 
 # ------------------------------------------------------------------------------------------------ curvature
-def _smoothness(probe: Probe, pairs: Pairs, vectors: dict[str, Floats]) -> list[Finding]:
+def _smoothness(probe: Probe, pairs: Pairs, vectors: dict[str, Floats], hessian: Floats | None) -> list[Finding]:
     """excess <= 1/2 sum_j w_j h_j^2 with the w of L, of (L_0, L_1) and of lambda_max; excess >= mu/2 |h|^2."""
     constants = probe.problem.constants
     weights: dict[str, Callable[[Floats], Floats]] = {}
@@ -117,11 +117,17 @@ def _smoothness(probe: Probe, pairs: Pairs, vectors: dict[str, Floats]) -> list[
     for name, weight in weights.items():
         all_pairs = pairs.joined(probe.worst_pairs(weight))
         parts.append(upper(name, all_pairs, (weight(all_pairs.gradient) * all_pairs.step**2).sum(axis=-1)))
-    return parts + [_lower(name, float(constants[name]), pairs) for name in ("mu", "lambda_min") if name in constants]
+    return parts + [_lower(name, float(constants[name]), pairs, hessian) for name in ("mu", "lambda_min") if name in constants]
 
 
-def _lower(name: str, value: float, pairs: Pairs) -> Finding:
-    curvature = (pairs.excess + pairs.slack) / (0.5 * (pairs.step**2).sum(axis=-1))
+def _lower(name: str, value: float, pairs: Pairs, hessian: Floats | None) -> Finding:
+    step = pairs.step
+    if name == "lambda_min" and value > 0 and hessian is not None:
+        # the smallest eigenvalue above 0 is a bound on range(H) only
+        values, vectors = np.linalg.eigh(hessian)
+        step = step @ vectors[:, values > _EIGENVALUE * values[-1]]
+    squares, whole = (step**2).sum(axis=-1), (pairs.step**2).sum(axis=-1)
+    curvature = ratio(pairs.excess + pairs.slack, 0.5 * squares)[squares > _EIGENVALUE * whole]
     label = f"{name} on pairs (least curvature)"
     return band(float(np.min(curvature)), value * (1 - RELATIVE), inf, label=label, predicted=value)
 

@@ -50,7 +50,8 @@ SPECTRA: dict[str, Callable[[float, int], Floats]] = {
     "power": lambda kappa, dim: np.arange(1.0, dim + 1) ** (-log(kappa) / log(dim)),
     "flatlow": lambda kappa, dim: np.where(np.arange(dim) < 1, 1.0, 1 / kappa),
 }
-ANISOTROPIC, ISOTROPIC = "anisotropic", "isotropic"
+ANISOTROPIC, ISOTROPIC, NOISELESS = "anisotropic", "isotropic", "none"
+_DEVIATIONS: dict[str, Callable[[Floats], Floats]] = {ANISOTROPIC: np.sqrt, ISOTROPIC: np.ones_like, NOISELESS: np.zeros_like}
 
 
 class StepDecay(NamedTuple):
@@ -94,17 +95,28 @@ def stages_of_length(length: float, kappa: float, divisor: float) -> StepDecay:
 
 
 def quadratic(
-    law: str, kappa: float, dim: int = DIM, *, noise: str = ANISOTROPIC, batch: float = 1.0, distance: float = 1.0, turned: bool = False
+    law: str, kappa: float, dim: int = DIM, *, noise: str = ANISOTROPIC, batch: int = 1, distance: float = 1.0, turned: bool = False
 ) -> Spec:
     """The quadratic of a law of SPECTRA, L = 1, sigma = 1, with e_0j^2 = distance^2/lam_j: every direction has the same loss.
 
-    ``batch``: M, any positive number, as it only divides the variance.
+    ``turned``: H rotated at random; its noise is then anisotropic in the coordinates and no longer in the eigenvectors.
     """
-    eigenvalues = SPECTRA[law](kappa, dim)
-    variance = (eigenvalues if noise == ANISOTROPIC else np.ones(dim)) / batch
-    start = distance / np.sqrt(eigenvalues)
-    rotation = "random" if turned else None
-    return problem("anisotropic_quadratic", dim=dim, spectrum=eigenvalues, start=start, noise=np.sqrt(variance), rotation=rotation)
+    return of_eigenvalues(SPECTRA[law](kappa, dim), noise, batch, distance, "random" if turned else None)
+
+
+def of_eigenvalues(
+    eigenvalues: Floats, noise: str = ANISOTROPIC, batch: int = 1, distance: float = 1.0, rotation: str | None = None
+) -> Spec:
+    """The same for any eigenvalues."""
+    return problem(
+        "anisotropic_quadratic",
+        dim=len(eigenvalues),
+        spectrum=eigenvalues,
+        start=distance / np.sqrt(eigenvalues),
+        noise=_DEVIATIONS[noise](eigenvalues),
+        batch=batch,
+        rotation=rotation,
+    )
 
 
 def method(name: str, schedule: str = "constant", momentum: str = MOMENTUM, **settings: object) -> Spec:

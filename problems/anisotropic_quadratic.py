@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.backend import Backend, to_host
+from theorysim.backend import to_host
 from theorysim.laws import spectrum as spectrum_law
 from theorysim.laws import start_error
 from theorysim.model import Array, GradientNoise, Problem
 from theorysim.noise import Draws
 from theorysim.problems._additive_noise import deviations, noisy
 from theorysim.problems._constants import distances, norms
-from theorysim.problems._linear import times
+from theorysim.problems._eigenbasis import turns
 from theorysim.problems._rotation import rotation as orthogonal
 from theorysim.problems._row_sums import row_sums
 from theorysim.registry import register_problem
@@ -67,7 +67,7 @@ def anisotropic_quadratic(
     )
     smooth, sigma = _smoothness(eigenvalues, q), deviations(noise, noise_law, noise_decay, eigenvalues)
     xp, asarray = draws.backend.xp, draws.backend.asarray
-    turn, back = _turns(q, draws.backend)
+    turn, back = turns(q, draws.backend)
     curvature, error = asarray(eigenvalues), back(y)
     minimizer = xp.zeros_like(error) if one_of("origin", origin, ("minimizer", "start")) == "minimizer" else -error
 
@@ -105,14 +105,6 @@ def anisotropic_quadratic(
             "gradient_noise": GradientNoise((sigma**2 if q is None else sigma**2 @ q**2) / batch),
         },
     )
-
-
-def _turns(q: NDArray[np.float64] | None, backend: Backend) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """Q' e and Q e for rows e."""
-    if q is None:
-        return (lambda e: e), (lambda e: e)
-    forth, back = backend.asarray(q), backend.asarray(q.T.copy())
-    return (lambda e: times(e, forth)), (lambda e: times(e, back))
 
 
 def _hessian(eigenvalues: NDArray[np.float64], q: NDArray[np.float64] | None) -> NDArray[np.float64]:

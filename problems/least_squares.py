@@ -40,6 +40,8 @@ _ONLY = {
     "target": ("digits",),
 }
 
+Function = Callable[[Array], Array]
+
 
 @register_problem
 def least_squares(
@@ -103,34 +105,18 @@ def least_squares(
         "normalized": lambda: normalized(eigenvalues, q, 2 * dim if samples is None else samples, draws),
     }
     x = makers[data]() if data in makers else real(data, samples, target)
-    xp, size = draws.backend.xp, len(x.eigenvalues)
-    turn, back = turns(x.basis, draws.backend)
-    curvature, best = draws.backend.asarray(x.eigenvalues), draws.backend.asarray(x.minimizer)
-    if start == "zeros":
-        if x.labels is None:
-            raise TheorysimError(f"start='zeros' is the minimizer w* for data={data!r}; give another start, such as 'ones'")
-        error = xp.broadcast_to(-best, (len(draws.runs), size))
-    else:
-        y = start_error(
-            start, size, draws, low=low, high=high, decay=start_decay, support=support, normalize=normalize, distance=distance
-        )
-        error = _inside_range(y, x, draws)
-    labelling = _Labelling(label_noise, x.residuals if labels == "real" else None)
-
-    def gap(w: Array) -> Array:
-        e = turn(w - best)
-        return 0.5 * xp.sum(curvature * e * e, axis=1)
-
-    product = None if x.rows is None else draws.backend.asarray(x.hessian)
-
-    def gradient(w: Array) -> Array:
-        return back(curvature * turn(w - best)) if product is None else times(w - best, product)
-
+    best, labelling = draws.backend.asarray(x.minimizer), _Labelling(label_noise, x.residuals if labels == "real" else None)
+    error = _error(
+        x, draws, start, data, low=low, high=high, decay=start_decay, support=support, normalize=normalize, distance=distance
+    )
+    gap, gradient = _functions(x, draws)
+    size, smooth = len(x.eigenvalues), x.smoothness
     return Problem(
         shape=(size,),
         start=best + error,
         minimizer=best,
         constants={
+            **norms("L", smooth, "1", "inf"),
             **_constants(x, batch),
             **distances(error),
             "label_noise": labelling.spread,
@@ -139,8 +125,8 @@ def least_squares(
         gap=gap,
         gradient=gradient,
         sample=_sample(x, labelling, batch, draws),
-        vectors={"L": draws.backend.asarray(x.smoothness)},
-        capabilities={**_capabilities(x, labelling, batch), "eigenbasis": turn},
+        vectors={"L": draws.backend.asarray(smooth)},
+        capabilities={**_capabilities(x, labelling, batch), "eigenbasis": turns(x.basis, draws.backend)[0]},
         row_elements=size + 2 * batch if x.shared is not None else min(batch * size, max(BLOCK, size)),
     )
 
@@ -169,13 +155,34 @@ def _require_fitting(data: str, labels: str, label_noise: float, **given: Any) -
         raise TheorysimError(f"labels='real' needs real data, not data={data!r}; choose {' or '.join(REAL)}")
 
 
-def _inside_range(y: Array, x: Covariates, draws: Draws) -> Array:
-    """The error w_1 - w*: ``y``, in the eigenbasis but of a finite set in coordinates, without what lies outside range(H)."""
-    turn, back = turns(x.basis, draws.backend)
+def _error(x: Covariates, draws: Draws, start: str | Sequence[float], data: str, **law: Any) -> Array:
+    """w_1 - w*: drawn in the eigenbasis but of a finite set in coordinates, without what lies outside range(H)."""
+    size = len(x.eigenvalues)
+    if start == "zeros":
+        if x.labels is None:
+            raise TheorysimError(f"start='zeros' is the minimizer w* for data={data!r}; give another start, such as 'ones'")
+        return draws.backend.xp.broadcast_to(-draws.backend.asarray(x.minimizer), (len(draws.runs), size))
+    y, (turn, back) = start_error(start, size, draws, **law), turns(x.basis, draws.backend)
     inside = draws.backend.asarray((x.eigenvalues > 0).astype(np.float64))
     if x.rows is None:
         return back(inside * y)
     return y if x.eigenvalues.all() else back(inside * turn(y))
+
+
+def _functions(x: Covariates, draws: Draws) -> tuple[Function, Function]:
+    """The gap, from the eigenbasis so that no term is negative, and the gradient."""
+    xp, asarray, (turn, back) = draws.backend.xp, draws.backend.asarray, turns(x.basis, draws.backend)
+    curvature, best = asarray(x.eigenvalues), asarray(x.minimizer)
+    product = None if x.rows is None else asarray(x.hessian)
+
+    def gap(w: Array) -> Array:
+        e = turn(w - best)
+        return 0.5 * xp.sum(curvature * e * e, axis=1)
+
+    def gradient(w: Array) -> Array:
+        return back(curvature * turn(w - best)) if product is None else times(w - best, product)
+
+    return gap, gradient
 
 
 def _sample(x: Covariates, labelling: _Labelling, batch: int, draws: Draws) -> Callable[[Array, Draw], Array]:
@@ -195,7 +202,6 @@ def _constants(x: Covariates, batch: int) -> dict[str, float]:
     top, low = float(x.eigenvalues.max()), float(x.eigenvalues[x.eigenvalues > 0].min())
     L_m = (x.L1 + (batch - 1) * top) / batch
     return {
-        **norms("L", x.smoothness, "1", "inf"),
         "lambda_max": top,
         "lambda_min": low,
         "rank": int(np.count_nonzero(x.eigenvalues)),
@@ -216,7 +222,7 @@ def _capabilities(x: Covariates, labelling: _Labelling, batch: int) -> dict[str,
     variance = labelling.noise**2
 
     def noise_at_minimizer() -> Floats:
-        if labelling.residuals is None:
+        if x.rows is None or labelling.residuals is None:
             return variance * x.hessian / batch
         wrong = x.rows * labelling.residuals[:, None]
         return wrong.T @ wrong / (len(wrong) * batch)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import test_matrix_faults as matrices
+import test_momentum_faults as momentum
 from plain_loops import built, walk
 
 from theorysim.backend import CPU
@@ -169,7 +170,12 @@ def test_a_wrapper_that_never_moves() -> None:
 def test_every_fault_is_tried_here() -> None:
     assert {each.name for each in ALGORITHM_FAULTS} == {*OF_SGD, *OTHERWISE, *DIVISORS}
     assert {each.name for each in WRAPPER_FAULTS} == {"frozen", *OUTPUTS}
-    assert {each.name for each in PROBLEM_FAULTS} == {*OF_PROBLEMS, *STATED, *matrices.PROBLEM_FAULTS_TRIED}
+    assert {each.name for each in PROBLEM_FAULTS} == {
+        *OF_PROBLEMS,
+        *STATED,
+        *matrices.PROBLEM_FAULTS_TRIED,
+        *momentum.PROBLEM_FAULTS_TRIED,
+    }
     assert {each.name for each in BOUND_FAULTS} == {*OF_BOUNDS, *matrices.OF_BOUNDS}
     for kind in ("algorithm", "wrapper", "problem", "bound"):
         names = [each.name for each in FAULTS if each.breaks == kind]

@@ -315,3 +315,16 @@ def test_a_lab_prefers_expectations_where_it_can() -> None:
     linear, other = Lab(told=told.append).expected(lab_cells())
     assert linear.cell.exact and linear["gap"].shape == (1, len(linear.steps)) and not other.cell.exact and len(other.runs) == 16
     assert [cell.exact for cell in told] == [True, False]
+
+
+def test_the_auxiliary_sequence_is_what_the_second_moments_say() -> None:
+    """v = w + R (u - w), R = (1 + alpha)/alpha: E |v - w*|^2 from exact moments, and measured."""
+    alpha = 0.25
+    ratio, method = (1 + alpha) / alpha, METHODS["three sequences"]
+    moments_of = exact(DECOUPLED, method, ("ww:0", "wz:0", "zz:0"), (6,))
+    expected = moments_of["ww:0"] + 2 * ratio * moments_of["wz:0"] + ratio**2 * moments_of["zz:0"]
+    trace = ts.run(DECOUPLED, method, 6, runs=20_000, measure="auxiliary_distance", record=(6,), device="cpu")
+    squares = trace["auxiliary_distance"][:, 0] ** 2
+    assert abs(squares.mean() - expected[0, 0]) <= 4 * squares.std() / math.sqrt(len(squares))
+    with pytest.raises(ts.TheorysimError, match="reads auxiliary of the algorithm's state"):
+        ts.run(DECOUPLED, METHODS["mass"], 1, measure="auxiliary_distance")

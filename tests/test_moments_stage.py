@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from theorysim.backend import Backend, to_host
+from theorysim.moments.accumulated import accumulated as accumulated_with
 from theorysim.moments.stage import (
     Power,
     Second,
     Weights,
-    accumulated,
     folded,
     log_radius,
     plus,
@@ -29,6 +29,10 @@ DIGITS = 50
 # q over both real ranges, the oscillating one and around the two critical values delta^2 and (2 - delta)^2
 SHARES = (0.0, 1e-9, 0.3, 1 - 1e-6, 1.0, 1 + 1e-6, 7.0)
 DELTAS = (1e-5, 3e-3, 0.1, 0.6, 1.0)
+
+
+def accumulated(step: Weights, steps: int) -> Second:
+    return accumulated_with(step, power(step, steps), steps)
 
 
 def heavy_ball_grid() -> Weights:

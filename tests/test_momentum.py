@@ -150,7 +150,7 @@ def test_mass_in_two_forms():
     same(two, three)
     ratio = (1 + np.repeat(alpha, RUNS)[:, None]) / np.repeat(alpha, RUNS)[:, None]
     for one, other in zip(walk(*built(DENSE, two)), walk(*built(DENSE, three)), strict=True):
-        np.testing.assert_allclose(one.x + ratio * one.z, other.v, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(one.x + ratio * one.z, other.auxiliary, rtol=1e-11, atol=1e-12)
 
 
 def test_mass_without_compensation_is_nesterov():
@@ -279,7 +279,7 @@ def test_three_sequences_on_a_function_that_is_no_quadratic():
     def worst(**change):
         given = {"lr": 0.5, "alpha": alpha, "delta": alpha / 0.01} | change
         states = walk(*built(made, algorithm("mass_three_sequences", **given), runs=1), round(6 / alpha))
-        phi = np.array([np.sum(state.v**2) + 200 * made.gap(state.x)[0] for state in states])
+        phi = np.array([np.sum(state.auxiliary**2) + 200 * made.gap(state.x)[0] for state in states])
         return (phi[1:] / phi[0] / (1 - alpha) ** np.arange(1, len(phi))).max()
 
     assert worst() == pytest.approx(0.714, abs=5e-4)

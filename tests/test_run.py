@@ -210,7 +210,9 @@ def test_a_missing_capability_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return Algorithm(lambda p, x0: _Point(x0), lambda s, oracle: s, requires=("network",))
 
     monkeypatch.setitem(ALGORITHMS._found, "needy", needy)
-    with pytest.raises(TheorysimError, match="needy needs a problem with 'network'; this one has: eigenbasis, hessian"):
+    with pytest.raises(
+        TheorysimError, match="needy needs a problem with 'network'; this one has: eigenbasis, gradient_noise, hessian"
+    ):
         run(NOISY, algorithm("needy"), 3)
 
 

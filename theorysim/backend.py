@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import array_api_compat
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from theorysim.model import Array, TheorysimError
+
+T = TypeVar("T")
 
 DEVICES = ("auto", "cpu", "gpu")
 _WORTH_A_THREAD = 2**20  # multiplications of a matrix decomposition, some milliseconds
@@ -139,9 +141,14 @@ def over_stack(function: Callable[..., tuple[Array, ...]], *stacks: Array) -> tu
     parts = min(_cores(), len(stacks[0])) if isinstance(stacks[0], np.ndarray) and work >= _WORTH_A_THREAD else 1
     if parts == 1:
         return function(*stacks)
-    with ThreadPoolExecutor(parts) as threads:
-        found = list(threads.map(function, *(np.array_split(stack, parts) for stack in stacks)))
+    found = in_threads(function, *(np.array_split(stack, parts) for stack in stacks))
     return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
+
+
+def in_threads(function: Callable[..., T], *arguments: Sequence[Any]) -> list[T]:
+    """``function`` at each of its arguments, in order, on all cores: for work inside NumPy, which lets other threads run."""
+    with ThreadPoolExecutor(_cores()) as threads:
+        return list(threads.map(function, *arguments))
 
 
 def triangle(stack: Array) -> Array:

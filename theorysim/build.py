@@ -61,4 +61,7 @@ def _per_row(value: Any, problem: Problem, draws: Draws) -> Any:
 
 
 def _evaluated(value: Any, problem: Problem) -> Any:
-    return Bound(value)(problem.constants) if isinstance(value, str) else value
+    try:
+        return Bound(value)(problem.constants) if isinstance(value, str) else value
+    except ZeroDivisionError:
+        raise TheorysimError(f"{value!r} divides by zero on this problem; give a number, or another expression") from None

@@ -118,9 +118,9 @@ class LinearMethod:
     ``sgd``. ``friction``: 1 - momentum, to be given where it is known to more digits than the difference has.
     ``output``: what is put out is w + output z; with ``averaged`` instead the mean of w_1..w_t (w_1 before the first step).
     The weights are numbers, or ``(rows, 1, ...)`` arrays. ``stages(steps)``: the first ``steps`` steps in order as pairs (s,
-    number of steps with this s). ``stochastic``: whether g_t is the stochastic gradient or the exact one. ``lr_outside``: the step size
-    multiplies a buffer of raw gradients, m_{t+1} = momentum m_t + g_t, w_{t+1} = w_t - lr s(t) m_{t+1} as in PyTorch, so z also
-    takes the factor s(t)/s(t-1); then s must be positive.
+    number of steps with this s). ``stochastic``: whether g_t is the stochastic gradient or the exact one. ``lr_outside``: the
+    step size multiplies a buffer of raw gradients, m_{t+1} = momentum m_t + g_t, w_{t+1} = w_t - lr s(t) m_{t+1} as in PyTorch,
+    so z also takes the factor s(t)/s(t-1); then s must be positive.
     """
 
     lr: PerRow

@@ -9,10 +9,10 @@ from theorysim.registry import register_algorithm
 
 
 class State(NamedTuple):
-    """``v``: the auxiliary sequence, (rows, *shape)."""
+    """``auxiliary``: the sequence v, (rows, *shape)."""
 
     x: Array
-    v: Array
+    auxiliary: Array
 
 
 @register_algorithm
@@ -36,9 +36,9 @@ def mass_three_sequences(
         return State(x0, x0)
 
     def step(state: State, oracle: Any) -> State:
-        u = (alpha * state.v + state.x) / (1 + alpha)
+        u = (alpha * state.auxiliary + state.x) / (1 + alpha)
         g = oracle.sample(u)
-        return State(u - lr * g, (1 - alpha) * state.v + alpha * u - delta * g)
+        return State(u - lr * g, (1 - alpha) * state.auxiliary + alpha * u - delta * g)
 
     kick = alpha * (delta - lr) / (1 + alpha)
     gamma, friction = (1 - alpha) / (1 + alpha), 2 * alpha / (1 + alpha)

@@ -1,4 +1,4 @@
-"""Measures read off the state of an adaptive method."""
+"""Measures read off what a method keeps in its state: accumulators, auxiliary sequences."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from theorysim.accumulator import Root
 from theorysim.backend import namespace
-from theorysim.measures.measure import Measure, View, register_measure
+from theorysim.measures.measure import Measure, View, error, register_measure
 from theorysim.model import Array, TheorysimError
+from theorysim.norms import known_norm, norm
 from theorysim.validation import unknown
 
 
@@ -17,7 +18,7 @@ def root_sum() -> Measure:
 
     def value(view: View, _: None) -> Array:
         xp = namespace(view.state.x)
-        return xp.sum(xp.sqrt(_accumulator(view.state)), axis=tuple(range(1, view.state.x.ndim)))
+        return xp.sum(xp.sqrt(_kept(view.state, "v")), axis=tuple(range(1, view.state.x.ndim)))
 
     return Measure(value)
 
@@ -27,7 +28,7 @@ def root_trace() -> Measure:
     """Trace of the root of the gradient products that a method carries: G_t^{1/2} of full-matrix AdaGrad, V_t^{1/2} of ASGO."""
 
     def value(view: View, _: None) -> Array:
-        root = _accumulator(view.state, "root")
+        root = _kept(view.state, "root")
         if not isinstance(root, Root):
             raise TheorysimError("root_trace reads a root that is carried in factors, as full_matrix_adagrad and asgo do")
         return namespace(root.s).sum(root.s, axis=1)
@@ -40,7 +41,7 @@ def log_growth(vector: str = "L") -> Measure:
     """sum_j c_j ln(v_{t,j} / first nonzero v_{s,j}) over coordinates with v > 0; c = problem.vectors[vector]."""
 
     def value(view: View, first: Array) -> Array:
-        xp, v = namespace(first), _accumulator(view.state)
+        xp, v = namespace(first), _kept(view.state, "v")
         seen = first < xp.inf
         ratio = xp.where(seen, v, 1.0) / xp.where(seen, first, 1.0)
         return xp.sum(view.problem.vectors[vector] * xp.log(ratio), axis=tuple(range(1, v.ndim)))
@@ -59,24 +60,31 @@ def active_sum(vector: str = "L") -> Measure:
     return Measure(value, lambda view: _first_value(view, vector), _first_nonzero)
 
 
+@register_measure
+def auxiliary_distance(order: str = "2") -> Measure:
+    """‖v - w*‖ of a method that keeps an auxiliary sequence v, such as mass_three_sequences."""
+    known_norm(order)
+    return Measure(lambda view, _: norm(error(view.problem, _kept(view.state, "auxiliary")), order))
+
+
 def _first_value(view: View, vector: str) -> Array:
     if vector not in view.problem.vectors:
         raise unknown("vector of the problem", vector, view.problem.vectors)
-    xp, v = namespace(view.point), _accumulator(view.state)
+    xp, v = namespace(view.point), _kept(view.state, "v")
     return xp.where(v > 0, v, xp.inf)
 
 
 def _first_nonzero(first: Array, view: View) -> Array:
     """The first nonzero value of each accumulator coordinate, infinity where there was none yet."""
-    xp, v = namespace(first), _accumulator(view.state)
+    xp, v = namespace(first), _kept(view.state, "v")
     return xp.where((first == xp.inf) & (v > 0), v, first)
 
 
-def _accumulator(state: Any, name: str = "v") -> Array:
-    """The accumulator of an adaptive method, inside any wrappers; TheorysimError where the algorithm keeps none."""
+def _kept(state: Any, name: str) -> Array:
+    """What a method keeps in its state under this name, inside any wrappers; TheorysimError where it keeps none."""
     inner = state
     while hasattr(inner, "inner"):
         inner = inner.inner
     if not hasattr(inner, name):
-        raise TheorysimError(f"this measure reads the accumulator {name} of an adaptive method; the algorithm keeps none")
+        raise TheorysimError(f"this measure reads {name} of the algorithm's state; the algorithm keeps none")
     return getattr(inner, name)

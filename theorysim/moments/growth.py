@@ -107,9 +107,10 @@ def _walks(one: Growth, noise: Noise, steps: int) -> bool:
     """Whether step by step is cheaper than powers of a matrix."""
     *rows, dim, n, _ = one.own.shape
     size = n if noise.spread is None else n * dim
-    entries = math.prod(rows) * dim * n
+    entries: int = math.prod(rows) * dim * n
     walk = steps * (_CALL + 3 * _ENTRY * entries * n)
-    return walk <= 3 * steps.bit_length() * (_CALL + _ENTRY * entries * size * size / n)
+    powers = 3 * steps.bit_length() * (_CALL + _ENTRY * entries * size * size / n)
+    return walk <= powers
 
 
 def _moved(one: Growth, noise: Noise, y: Array) -> Array:

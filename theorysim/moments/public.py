@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 class Moments:
     """Second moments of a linear method by direction, on the host; without the axis of variants where there are none.
 
-    ``steps``: ``(records,)``. ``eigenvalues``: ``(dim,)``; under Gaussian data equal eigenvalues share one direction, with the sum
-    of their moments. ``contributions``: lam/2 E (output - w*)^2, ``(records, variants, dim)``, split into ``bias`` (what the
+    ``steps``: ``(records,)``. ``eigenvalues``: ``(dim,)``; under Gaussian data equal eigenvalues share one direction, with the
+    sum of their moments. ``contributions``: lam/2 E (output - w*)^2, ``(records, variants, dim)``, split into ``bias`` (what the
     start has left) and ``variance`` (what the additive noise has added). ``covariance``: of w - w* and the momentum z of
     model.LinearMethod, ``(records, variants, dim, 2, 2)``: second moments around w* and 0. ``decay``: 1 - the spectral radius of
     the second moments with the last step size, ``(variants,)``. ``floor``: lim E f - f* with it, ``(variants,)``.
@@ -61,29 +61,40 @@ def expected_gap(
     Raises TheorysimError unless the problem is a quadratic that declares ``spectrum``, ``eigenbasis`` and ``gradient_noise``
     (model.GradientNoise), and the algorithm its transition (model.LinearMethod), with 0 <= lr < inf and -1 < momentum < 1.
     """
-    found = exact_moments(problem, algorithm, steps, device=device, seed=seed)
-    return np.ascontiguousarray(found.gap.T)
+    asked = _asked(problem, algorithm, steps)
+    with one_blas_thread(), np.errstate(all="ignore"):
+        case, _ = setting(problem, algorithm, select(device), int(non_negative("seed", seed)))
+        gaps = [to_host(loss(case, m.output_bias, m.output_variance)).sum(axis=-1) for m in moments(case, sorted(set(asked)))]
+    return np.ascontiguousarray(_in_order(gaps, asked).T if varying(algorithm) else _in_order(gaps, asked)[:, 0])
 
 
 def exact_moments(
     problem: Spec, algorithm: Spec, steps: int | Sequence[int], *, device: str | Backend = "auto", seed: int = 0
 ) -> Moments:
     """The second moments behind ``expected_gap``, under its conditions; records in the order of ``steps``."""
-    one_of("kind of the first Spec", problem.kind, ("problem",))
-    one_of("kind of the second Spec", algorithm.kind, ("algorithm",))
-    asked = asked_steps(steps)
-    place = {step: n for n, step in enumerate(sorted(set(asked)))}
+    asked = _asked(problem, algorithm, steps)
     keep = slice(None) if varying(algorithm) else 0
     with one_blas_thread(), np.errstate(all="ignore"):
         case, _ = setting(problem, algorithm, select(device), int(non_negative("seed", seed)))
         bias, variance, covariance = [], [], []
-        for each in moments(case, list(place)):
+        for each in moments(case, sorted(set(asked))):
             bias.append(to_host(loss(case, each.output_bias, None))[keep])
             variance.append(to_host(loss(case, None, each.output_variance))[keep])
             ee, ez, zz = (to_host(one + other)[keep] for one, other in zip(each.bias, each.variance, strict=True))
             covariance.append(np.stack([np.stack([ee, ez], axis=-1), np.stack([ez, zz], axis=-1)], axis=-1))
         last = [factor for factor, _ in case.method.stages(max(asked))][-1:] or [1.0]
         rates = [of(case, last[0])[keep] for of in (one_minus_radius, floor)]
-    order = [place[step] for step in asked]
-    tables = [np.stack(each)[order] for each in (bias, variance, covariance)]
+    tables = [_in_order(each, asked) for each in (bias, variance, covariance)]
     return Moments(tuple(asked), to_host(case.eigenvalues), *tables, *rates)
+
+
+def _asked(problem: Spec, algorithm: Spec, steps: int | Sequence[int]) -> list[int]:
+    one_of("kind of the first Spec", problem.kind, ("problem",))
+    one_of("kind of the second Spec", algorithm.kind, ("algorithm",))
+    return asked_steps(steps)
+
+
+def _in_order(ascending: list[Floats], asked: list[int]) -> Floats:
+    """The records in the order asked for, from those of the ascending distinct steps."""
+    place = {step: n for n, step in enumerate(sorted(set(asked)))}
+    return np.stack(ascending)[[place[step] for step in asked]]

@@ -20,7 +20,7 @@ NEEDED = ("spectrum", "eigenbasis", "gradient_noise")
 
 
 class Setting(NamedTuple):
-    """By direction: ``eigenvalues`` ``(dim,)``; ``error``: w_1 - w*, ``(rows, dim)``; ``noise``. A direction is an eigendirection,
+    """By direction: ``eigenvalues`` ``(dim,)``; ``error``: w_1 - w*, ``(rows, dim)``; ``noise``. A direction is one of the basis,
     or stands for equal ones where noise is shared; then ``error`` is the root of the sum of their squared errors."""
 
     eigenvalues: Array

@@ -73,23 +73,6 @@ def power(step: Weights, steps: int) -> Power:
     return Power(c + half * s, (1 - q * ahead) * s, -kick * s, c - half * s)
 
 
-def accumulated(step: Weights, steps: int) -> Second:
-    """sum_{i < steps} M^i [[eta^2, eta kappa], [eta kappa, kappa^2]] M^i': what noise of variance 1 leaves behind.
-
-    By doubling over the binary digits of ``steps``, which adds and never subtracts, and holds without curvature too.
-    """
-    one = power(step, 1)
-    total = kick = Second(step.lr**2, step.lr * step.push, step.push**2)
-    if steps == 0:
-        return Second(*[namespace(step.q).zeros_like(step.q)] * 3)
-    done = 1
-    for digit in bin(steps)[3:]:
-        total, done = plus(through(power(step, done), total), total), 2 * done
-        if digit == "1":
-            total, done = plus(through(one, total), kick), done + 1
-    return total
-
-
 def folded(step: Weights) -> tuple[Array, Weights]:
     """Where heavy ball has M of negative trace, and its step with q' = 2 (1 + beta) - q there: (-1)^t e_t obeys M with q' for q.
 
@@ -105,10 +88,10 @@ def folded(step: Weights) -> tuple[Array, Weights]:
 
 def log_radius(step: Weights) -> Array:
     """The logarithm of the spectral radius of M; the method converges in this direction if and only if it is below 0."""
-    xp = namespace(step.q)
-    _, determined, lost, discriminant = _upright(product(step), step.lost)
+    xp, lost = namespace(step.q), step.lost
+    _, determined, discriminant = upright(product(step), lost)
     log_r = xp.log1p(-xp.where(lost < 1, lost, 0.0)) / 2
-    return xp.where(discriminant < 0, xp.log1p(-_slow(determined, lost, discriminant)), xp.where(lost < 1, log_r, -xp.inf))
+    return xp.where(discriminant < 0, xp.log1p(-slow_root(determined, lost, discriminant)), xp.where(lost < 1, log_r, -xp.inf))
 
 
 def product(step: Weights) -> Array:
@@ -130,14 +113,14 @@ def plus(p: Second, other: Second) -> Second:
 
 
 # ------------------------------------------------------------------------------------------------ powers
-def _upright(determined: Array, lost: Array) -> tuple[Array, Array, Array, Array]:
-    """Where the trace is negative, and det(I - M), 1 - det M and 4 det M - (trace M)^2 of M, or of -M there."""
+def upright(determined: Array, lost: Array) -> tuple[Array, Array, Array]:
+    """Where the trace is negative, and det(I - M) and 4 det M - (trace M)^2 of M, or of -M there."""
     xp = namespace(determined)
     trace = 2 - lost - determined
     determined = xp.where(trace < 0, 2 * (2 - lost) - determined, determined)
     damping = xp.where(lost < 1, lost / (1 + xp.sqrt(xp.abs(1 - lost))), 1.0)
     same_sign = (determined - damping**2) * _below(determined, damping)
-    return trace < 0, determined, lost, xp.where(lost < 1, same_sign, 4 * (1 - lost) - trace * trace)
+    return trace < 0, determined, xp.where(lost < 1, same_sign, 4 * (1 - lost) - trace * trace)
 
 
 def _below(q: Array, damping: Array) -> Array:
@@ -145,7 +128,7 @@ def _below(q: Array, damping: Array) -> Array:
     return (4 - q) - damping * (4 - damping)
 
 
-def _slow(determined: Array, lost: Array, discriminant: Array) -> Array:
+def slow_root(determined: Array, lost: Array, discriminant: Array) -> Array:
     """1 - z for the larger root z of an M of positive trace whose roots are real and differ; 0 elsewhere."""
     xp, real, total = namespace(lost), discriminant < 0, lost + determined
     root, ahead = xp.where(real, xp.sqrt(xp.abs(discriminant)), 1.0), real & (total >= 0)
@@ -159,25 +142,31 @@ def _coefficients(determined: Array, lost: Array, steps: int) -> tuple[Array, Ar
     c = z_1^K (1 + (1 - t)^K)/2, s = z_1^(K-1) (1 - (1 - t)^K)/t; equal ones: c = r^K, s = K r^(K-1).
     """
     xp = namespace(lost)
-    negative, determined, lost, discriminant = _upright(determined, lost)
-    oscillates, real = discriminant > 0, discriminant < 0
-    root = xp.sqrt(xp.abs(discriminant))
-
-    theta = xp.where(oscillates, xp.atan2(root, 2 - lost - determined), 1.0)
-    log_r = xp.where(lost < 1, xp.log1p(-xp.where(lost < 1, lost, 0.0)) / 2, -xp.inf)
-    r_power, r_less = xp.exp(steps * log_r), xp.exp((steps - 1) * log_r)
-    c_complex, s_complex = r_power * xp.cos(steps * theta), r_less * xp.sin(steps * theta) / xp.sin(theta)
-
-    slow = _slow(determined, lost, discriminant)
-    t = xp.where(real, root / (1 - slow), 1.0)
-    ratio, rest = _geometric(t, steps)
-    log_z = xp.log1p(-slow)
-    c_real, s_real = xp.exp(steps * log_z) * (1 + ratio) / 2, xp.exp((steps - 1) * log_z) * rest / t
-
-    c = xp.where(oscillates, c_complex, xp.where(real, c_real, r_power))
-    s = xp.where(oscillates, s_complex, xp.where(real, s_real, steps * r_less))
+    negative, determined, discriminant = upright(determined, lost)
+    r_less = xp.exp((steps - 1) / 2 * xp.log1p(-xp.where(lost < 1, lost, 0.0)))
+    r_less = xp.where(lost < 1, r_less, 0.0)
+    c, s = r_less * xp.sqrt(xp.abs(1 - lost)), steps * r_less
+    for chosen, roots in ((discriminant > 0, _oscillating), (discriminant < 0, _falling)):
+        if xp.any(chosen):
+            c[chosen], s[chosen] = roots(determined[chosen], lost[chosen], discriminant[chosen], steps)
     sign = -1.0 if steps % 2 else 1.0
     return xp.where(negative, sign * c, c), xp.where(negative, -sign * s, s)
+
+
+def _oscillating(determined: Array, lost: Array, discriminant: Array, steps: int) -> tuple[Array, Array]:
+    xp = namespace(lost)
+    theta, log_r = xp.atan2(xp.sqrt(discriminant), 2 - lost - determined), xp.log1p(-lost) / 2
+    r_less = xp.exp((steps - 1) * log_r)
+    return r_less * xp.sqrt(1 - lost) * xp.cos(steps * theta), r_less * xp.sin(steps * theta) / xp.sin(theta)
+
+
+def _falling(determined: Array, lost: Array, discriminant: Array, steps: int) -> tuple[Array, Array]:
+    xp = namespace(lost)
+    slow = slow_root(determined, lost, discriminant)
+    t = xp.sqrt(-discriminant) / (1 - slow)
+    ratio, rest = _geometric(t, steps)
+    less = xp.exp((steps - 1) * xp.log1p(-slow))
+    return less * (1 - slow) * (1 + ratio) / 2, less * rest / t
 
 
 def _geometric(t: Array, steps: int) -> tuple[Array, Array]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from theorysim.backend import namespace
+import numpy as np
+
+from theorysim.backend import in_threads, namespace
 from theorysim.model import Array
-from theorysim.moments.growth import advanced, growth
+from theorysim.moments.accumulated import accumulated
+from theorysim.moments.growth import Noise, advanced, growth
 from theorysim.moments.setting import Setting
-from theorysim.moments.stage import Second, Weights, accumulated, folded, plus, power, through
+from theorysim.moments.stage import Second, Weights, folded, plus, power, through
+
+_DIRECTIONS = 2**15  # worked on at once by one core of a CPU
 
 
 class Moments(NamedTuple):
@@ -25,7 +31,31 @@ class Moments(NamedTuple):
 
 def moments(case: Setting, steps: Sequence[int]) -> Iterator[Moments]:
     """The moments after each of the strictly ascending ``steps``."""
-    return (_growing if case.grows else _additive)(case, steps)
+    if case.grows:
+        return _growing(case, steps)
+    dim = case.eigenvalues.shape[0]
+    if dim <= _DIRECTIONS or not isinstance(case.error, np.ndarray):
+        return _additive(case, steps)
+    parts = [_some_directions(case, slice(first, first + _DIRECTIONS)) for first in range(0, dim, _DIRECTIONS)]
+    return map(_side_by_side, zip(*in_threads(partial(_additive_at_once, steps=steps), parts), strict=True))
+
+
+def _some_directions(case: Setting, these: slice) -> Setting:
+    noise = Noise(*(None if each is None else each[these] for each in case.noise))
+    return Setting(case.eigenvalues[these], case.error[:, these], noise, case.method)
+
+
+def _additive_at_once(case: Setting, steps: Sequence[int]) -> list[Moments]:
+    with np.errstate(all="ignore"):
+        return list(_additive(case, steps))
+
+
+def _side_by_side(parts: Sequence[Moments]) -> Moments:
+    bias, variance = (
+        Second(*map(partial(np.concatenate, axis=-1), zip(*each, strict=True))) for each in list(zip(*parts, strict=True))[:2]
+    )
+    outputs = (np.concatenate(each, axis=-1) for each in list(zip(*parts, strict=True))[2:])
+    return Moments(bias, variance, *outputs)
 
 
 def _pieces(stages: Iterable[tuple[float, int]], steps: Sequence[int]) -> Iterator[tuple[float, int, int]]:
@@ -65,8 +95,8 @@ def _additive(case: Setting, steps: Sequence[int]) -> Iterator[Moments]:
             if method.lr_outside and before is not None:
                 state = _rescaled(state, momentum, factor / before)
             state, before = _turned(state, turned, momentum), factor
-        m, left = power(step, count), accumulated(step, count)
-        scaled = Second(*(case.noise.additive * each for each in left))
+        m = power(step, count)
+        scaled = Second(*(case.noise.additive * each for each in accumulated(step, m, count)))
         state = _State(
             m.a * state.e + m.b * state.z, m.c * state.e + m.d * state.z, plus(through(m, state.noise), scaled), turned
         )

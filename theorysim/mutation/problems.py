@@ -141,7 +141,9 @@ def _declared_noise(**factors: float) -> Change:
 
     def new(problem: Problem) -> dict[str, Any] | None:
         noise = problem.capabilities.get("gradient_noise")
-        parts = {name: getattr(noise, name, None) for name in factors}
+        if noise is None:
+            return None
+        parts = {name: getattr(noise, name) for name in factors}
         wrong = {name: factors[name] * part for name, part in parts.items() if part is not None and _nonzero(part)}
         return (
             {"capabilities": {**problem.capabilities, "gradient_noise": dataclasses.replace(noise, **wrong)}} if wrong else None
