@@ -187,6 +187,16 @@ def test_run_of_a_wrapped_algorithm_hands_parameters_to_the_inner_one(tmp_path: 
     assert data["values"]["gap"] == [[7.0, pytest.approx(7 * 9 / 16)]]
 
 
+def test_run_gives_the_expectation_itself_where_it_is_asked_for(tmp_path: Path) -> None:
+    # one coordinate, w' = (1 - lr) w - lr n with Var n = 0.25: E w^2 tends to lr 0.25/(2 - lr)
+    words = ["anisotropic_quadratic", "sgd", "-p", "dim=1", "-p", "noise=0.5", "-a", "lr=0.5"]
+    text = said("run", *words, "--exact", "--steps", "1000000000", "--record", "last", "--measure", "gap", cwd=tmp_path)
+    assert "Expectation over the noise" in text and "step\tmeasure\tvalue" in text.splitlines()
+    assert f"1000000000\tgap\t{0.5 * 0.5 * 0.25 / 1.5:.6g}" in text.splitlines()
+    refused = theorysim("run", "anisotropic_quadratic", "adagrad", "--exact", cwd=tmp_path)
+    assert refused.returncode == 2 and "declares no linear transition" in refused.stderr
+
+
 def test_a_diverging_run_is_a_result(tmp_path: Path) -> None:
     text = said("run", "bowl", "gradient_descent", "-a", "lr=0.5,1e9", "--steps", "64", cwd=tmp_path)
     assert "diverged: 1 of 1 runs of lr=1000000000.0, first at step 23" in text

@@ -296,3 +296,14 @@ def test_no_step_is_recorded_twice() -> None:
     method = LinearMethod(0.5, stages=lambda steps: [(1.0, 3), (0.1, 0), (0.5, 4)])
     found = walked(one, 1.0, 0.0, method, [0, 3, 5, 7])[0][:, 0, 0]
     np.testing.assert_allclose(found, [0.5, 0.5**7, 0.5**7 * 0.75**4, 0.5**7 * 0.75**8], rtol=1e-14)
+
+
+def test_a_step_size_of_zero_outside_the_momentum() -> None:
+    """It stops everything; coming back from it is refused."""
+    one = np.ones(2)
+    stop = LinearMethod(0.5, 0.5, lambda steps: [(1.0, 3), (0.0, 4)], lr_outside=True)
+    three, seven = walked(one, 1.0, 0.3, stop, [3, 7])[1][:, 0]
+    np.testing.assert_array_equal(three, seven)
+    back = LinearMethod(0.5, 0.5, lambda steps: [(0.0, 3), (1.0, 4)], lr_outside=True)
+    with pytest.raises(ts.TheorysimError, match="comes back from 0"):
+        walked(one, 1.0, 0.3, back, [7])

@@ -272,7 +272,7 @@ def test_measures_of_an_exact_cell() -> None:
     [
         (Cell(ADDITIVE, METHODS["sgd"], 3, measure=("max_distance",), exact=True), "no measure of an expectation named"),
         (Cell(ADDITIVE, METHODS["sgd"], 3, measure=("ww:x",), exact=True), "cannot be read; write ww:POWER"),
-        (Cell(ADDITIVE, METHODS["sgd"], 3, runs=2, exact=True), "runs=1"),
+        (Cell(ADDITIVE, METHODS["sgd"], 3, runs=2, exact=True), "takes no runs and no until"),
         (Cell(ADDITIVE, ts.algorithm("adam"), 3, exact=True), "declares no linear transition"),
     ],
 )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from theorysim.backend import DEVICES
+from theorysim.backend import DEVICES, select
 from theorysim.cli_arguments import parse_algorithm, parse_parameters, parse_value
 from theorysim.cli_text import filled, print_table
 from theorysim.measures import MEASURES
-from theorysim.model import TheorysimError
+from theorysim.model import Cell, TheorysimError
+from theorysim.moments import EXPECTATIONS, run_exact
 from theorysim.registry import problem
 from theorysim.run import run
 from theorysim.trace import OK, Trace
@@ -35,6 +37,7 @@ _FIGURES = (".pdf", ".png", ".svg")
 @click.option("--measure", "measures", metavar="NAME", multiple=True, help="What to record, again for more  [default: gap]")
 @click.option("--record", metavar="STEPS", help="log, all, last or a list  [default: log; with --until all]")
 @click.option("--until", type=float, metavar="RATIO", help="Stop once the gap of every run is RATIO of its first.")
+@click.option("--exact", is_flag=True, help="The expectation itself in place of runs, where it can be computed.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first measure: .png, .svg, .pdf.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all values as a table.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute.")
@@ -49,6 +52,7 @@ def run_command(
     plot: Path | None,
     csv_file: Path | None,
     as_json: bool,
+    exact: bool,
     **options: Any,
 ) -> None:
     """Run ALGORITHM on PROBLEM; print constants and measured values.
@@ -57,6 +61,7 @@ def run_command(
     theorysim run anisotropic_quadratic adagrad -p dim=50 -a lr=0.1,1 --runs 8
     theorysim run anisotropic_quadratic adagrad -a "lr=D_inf_0/sqrt(2)"
     theorysim run anisotropic_quadratic "average(adagrad)" --plot gap.png
+    theorysim run least_squares mass --exact --steps 1000000 --measure decay
 
     VALUE is a number, true, false, none, a list ([0.1,1] or 0.1,1) or text; quotes inside make anything text. A list
     for the algorithm is one variant per value, text is an expression in the constants of the problem. A run that
@@ -66,7 +71,14 @@ def run_command(
     what = problem(problem_name, **parse_parameters("-p", problem_words))
     how = parse_algorithm(algorithm_name, parse_parameters("-a", algorithm_words))
     steps = _recorded(record, options["until"])
-    trace = run(what, how, measure=measures or ("gap",), record=steps, **options)
+    record_as: Any = steps if isinstance(steps, str) else tuple(steps)
+    if exact:
+        cell = Cell(
+            what, how, options["steps"], options["runs"], measures or ("gap",), record_as, options["until"], options["seed"]
+        )
+        trace = run_exact(replace(cell, exact=True), select(options["device"]))
+    else:
+        trace = run(what, how, measure=measures or ("gap",), record=steps, **options)
     if plot is not None:
         _draw(trace, plot)
     if csv_file is not None:
@@ -77,7 +89,7 @@ def run_command(
         _print(trace)
 
 
-run_command.epilog = f"Measures: {', '.join(MEASURES)}."
+run_command.epilog = f"Measures: {', '.join(MEASURES)}. With --exact: {', '.join(EXPECTATIONS)}."
 
 
 def _writable(plot: Path | None, csv_file: Path | None) -> None:
@@ -108,8 +120,12 @@ def _print(trace: Trace) -> None:
         click.echo(filled(f"{label:<9} {text}", hanging=" " * 10))
     click.echo("\nConstants")
     print_table(("name", "value"), [(name, _spread(value)) for name, value in trace.constants.items()], header=False)
-    click.echo(f"Over {trace.cell.runs} run{'s' * (trace.cell.runs > 1)}")
-    print_table((*trace.parameters, "step", "measure", "mean", "min", "max"), _rows(trace))
+    if trace.cell.exact:
+        click.echo("Expectation over the noise")
+        print_table((*trace.parameters, "step", "measure", "value"), [row[:-2] for row in _rows(trace)])
+    else:
+        click.echo(f"Over {trace.cell.runs} run{'s' * (trace.cell.runs > 1)}")
+        print_table((*trace.parameters, "step", "measure", "mean", "min", "max"), _rows(trace))
     for variant, status in enumerate(trace.split(trace.status)):
         bad = status[status != OK]
         if len(bad):

@@ -232,17 +232,22 @@ def _sizes(state: Any) -> list[int]:
 
 
 def _check(cell: Cell) -> None:
-    positive_integer("steps", cell.steps)
-    positive_integer("runs", cell.runs)
-    non_negative("seed", cell.seed)
-    non_negative("first_run", cell.first_run)
+    require_steps(cell)
     for name in cell.measure:
         build_measure(name)
-    if isinstance(cell.record, str):
-        one_of("record", cell.record, ("log", "all", "last"))
-    elif not cell.record or min(cell.record) < 0 or max(cell.record) > cell.steps:
-        raise TheorysimError(f"record={list(cell.record)} is not allowed; give steps between 0 and {cell.steps}")
     if cell.until is not None:
         positive("until", cell.until)
         if cell.record != "all" or "gap" not in cell.measure:
             raise TheorysimError("until needs record='all' and the measure 'gap': the moment is read off the recorded gaps")
+
+
+def require_steps(cell: Cell) -> None:
+    """TheorysimError for a horizon, numbers of runs or records that are not allowed."""
+    positive_integer("steps", cell.steps)
+    positive_integer("runs", cell.runs)
+    non_negative("seed", cell.seed)
+    non_negative("first_run", cell.first_run)
+    if isinstance(cell.record, str):
+        one_of("record", cell.record, ("log", "all", "last"))
+    elif not cell.record or min(cell.record) < 0 or max(cell.record) > cell.steps:
+        raise TheorysimError(f"record={list(cell.record)} is not allowed; give steps between 0 and {cell.steps}")

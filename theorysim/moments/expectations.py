@@ -14,7 +14,7 @@ from theorysim.moments.growth import Noise, decay, growth, stationary
 from theorysim.moments.setting import Setting, setting
 from theorysim.moments.stage import log_radius
 from theorysim.moments.walk import Moments, moments
-from theorysim.run import record_steps
+from theorysim.run import record_steps, require_steps
 from theorysim.trace import OK, Trace, varying
 from theorysim.validation import unknown
 
@@ -31,7 +31,7 @@ AT_LAST: dict[str, Callable[[Setting, float], Floats]] = {
     "floor": lambda case, factor: floor(case, factor),
 }
 _MOMENTS = {"ww": "ee", "wz": "ez", "zz": "zz"}
-NAMES = (*AT_STEPS, *AT_LAST, *(f"{name}:POWER" for name in _MOMENTS))
+EXPECTATIONS = (*AT_STEPS, *AT_LAST, *(f"{name}:POWER" for name in _MOMENTS))
 
 
 def run_exact(cell: Cell, backend: Backend) -> Trace:
@@ -45,7 +45,10 @@ def run_exact(cell: Cell, backend: Backend) -> Trace:
     Raises TheorysimError where no expectation can be computed (moments/setting.py) and for another measure.
     """
     if cell.runs != 1 or cell.until is not None:
-        raise TheorysimError(f"an exact cell has runs=1 and no until; here runs={cell.runs}, until={cell.until}")
+        raise TheorysimError(
+            f"an expectation takes no runs and no until; here runs={cell.runs}, until={cell.until}; leave them out"
+        )
+    require_steps(cell)
     steps = record_steps(cell)
     with one_blas_thread(), np.errstate(all="ignore"):
         case, instance = setting(cell.problem, cell.algorithm, backend, cell.seed, cell.first_run)
@@ -89,7 +92,7 @@ def _at_steps(name: str) -> Callable[[Setting, Moments], Array]:
         part = _MOMENTS[word]
         return lambda case, m: _powers(case, getattr(m.bias, part) + getattr(m.variance, part), power)
     if name not in AT_STEPS:
-        raise unknown("measure of an expectation", name, NAMES)
+        raise unknown("measure of an expectation", name, EXPECTATIONS)
     return AT_STEPS[name]
 
 

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from theorysim.backend import in_threads, namespace
-from theorysim.model import Array
+from theorysim.model import Array, TheorysimError
 from theorysim.moments.accumulated import accumulated
 from theorysim.moments.growth import Noise, advanced, growth
 from theorysim.moments.setting import Setting
 from theorysim.moments.stage import Second, Weights, folded, plus, power, through
 
-_DIRECTIONS = 2**15  # worked on at once by one core of a CPU
+_DIRECTIONS = 2**14  # worked on at once by one core of a CPU
 
 
 class Moments(NamedTuple):
@@ -69,6 +69,16 @@ def _pieces(stages: Iterable[tuple[float, int]], steps: Sequence[int]) -> Iterat
             done = stop
 
 
+def _ratio(factor: float, before: float) -> float:
+    """By how much the momentum grows where the step size multiplies a buffer of raw gradients."""
+    if before == 0:
+        raise TheorysimError(
+            "the step size comes back from 0, which loses the momentum in the form that an exact expectation keeps it; "
+            "take form='polyak', or a schedule that stays above 0"
+        )
+    return factor / before
+
+
 # ------------------------------------------------------------------------------------------------ additive noise, last iterate
 class _State(NamedTuple):
     """The means of error and momentum, and the second moments of what the noise adds to them.
@@ -93,7 +103,7 @@ def _additive(case: Setting, steps: Sequence[int]) -> Iterator[Moments]:
         if factor != before:
             step, turned = _unfolded(case, factor)
             if method.lr_outside and before is not None:
-                state = _rescaled(state, momentum, factor / before)
+                state = _rescaled(state, momentum, _ratio(factor, before))
             state, before = _turned(state, turned, momentum), factor
         m = power(step, count)
         scaled = Second(*(case.noise.additive * each for each in accumulated(step, m, count)))
@@ -145,7 +155,7 @@ def _growing(case: Setting, steps: Sequence[int]) -> Iterator[Moments]:
         if factor != before:
             one = growth(case.step(factor), case.noise, method.averaged)
             if method.lr_outside and before is not None:
-                ratio = factor / before
+                ratio = _ratio(factor, before)
                 scale = xp.stack([zero + ratio**power_ for power_ in (0, 1, 2, 0, 1, 0)[:size]], axis=-1)
                 bias, variance = bias * scale, variance * scale
             before = factor
