@@ -35,8 +35,8 @@ _INSTANCES = (
 def assumptions_hold(lab: Lab, unrotated: bool = False) -> Finding:
     """Every kind of instance has the curvatures, the start and the minimum that it declares."""
     if unrotated:
-        built = lab.build(_ROTATED)
-        return certificate(built, L=built.capabilities["spectrum"], label="the spectrum as L of a turned Hessian")
+        turned = lab.build(_ROTATED)
+        return certificate(turned, L=turned.capabilities["spectrum"], label="the spectrum as L of a turned Hessian")
     built = [lab.build(spec) for spec in _INSTANCES]
     audited = [certificate(each, label=str(spec)) for each, spec in zip(built, _INSTANCES, strict=True)]
     off = [np.abs(np.sort(each.capabilities["spectrum"]) - np.linalg.eigvalsh(each.capabilities["hessian"]())) for each in built]

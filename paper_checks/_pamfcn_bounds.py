@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from theorysim.analyses.band import band
@@ -67,7 +69,7 @@ def _exact(lab: Lab, assumed: tuple[float, ...], q: Floats, horizon: int) -> tup
     controls=[
         Control({"bounds": (_OSCILLATING.replace("2*T + 1", "1"), _FALLING)}, "without the polynomial factor of complex roots"),
         Control({"bounds": (_OSCILLATING, "(1 - lost)**T")}, "without the polynomial factor of real roots"),
-        Control({"lr": 1.34}, "a step too long: q up to 1.34, where Nesterov's method diverges for kappa_a = 1e4"),
+        Control({"lr": 1.34}, "a step of 1.34/L: directions near L do not vanish at once, and for kappa_a = 1e4 they diverge"),
     ],
 )
 def errors_stay_below_exact_bounds(lab: Lab, bounds: tuple[str, str] = (_OSCILLATING, _FALLING), lr: float = 1.0) -> Finding:
@@ -140,8 +142,9 @@ def true_condition_number_doubles_the_exponent(lab: Lab, guess: str | float = TR
         return kept
     kappas = np.geomspace(1e2, 1e6, lab.pick(quick=5, full=17))
     nag, triple, ball = (_exponents(lab, kappas, each) for each in (spec, algorithm("triple_momentum"), method(HEAVY_BALL, TRUE)))
-    scaled, axes = "exponent of f - f*, in units of 1/sqrt(kappa)", {"variable": "kappa", "quantity": "exponent of f - f*"}
-    law = slope(kappas, nag, low=-0.52, high=-0.49, label="exponent over kappa", predicted=-0.5, **axes)
+    scaled, exponent = "exponent of f - f*, in units of 1/sqrt(kappa)", "exponent of f - f*"
+    limits: dict[str, Any] = {"low": -0.52, "high": -0.49, "predicted": -0.5}
+    law = slope(kappas.tolist(), nag, **limits, label="exponent over kappa", variable="kappa", quantity=exponent)
     convex, quadratic = "triple momentum, for all strongly convex f", "heavy ball, for quadratics only"
     parts = [
         kept,

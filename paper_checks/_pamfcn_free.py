@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,7 @@ def fixed_parameter_keeps_one_over_T(lab: Lab, early: float = 10.0, moving: bool
 
 def _baseline(label: str, steps: Sequence[int], values: Floats, gain: float, within: float) -> Finding:
     """Slope -1, and at the last T the value 1/(2eT) over ``gain``."""
-    limits = {"low": -1 - within, "high": -1 + within, "predicted": -1.0, "quantity": "max q phi_T^2"}
+    limits: dict[str, Any] = {"low": -1 - within, "high": -1 + within, "predicted": -1.0, "quantity": "max q phi_T^2"}
     level = values[-1] * 2 * np.e * steps[-1] * gain
     return together(
         slope(steps, values, **limits, label=f"{label}: slope"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from theorysim.analyses.band import band
@@ -39,29 +41,22 @@ def acceleration_is_guaranteed_below(lab: Lab, momentum_one: bool = False, noise
         below = np.geomspace(1.0, kappa, lab.pick(quick=9, full=33))
         used = np.full_like(below, _ENDLESS) if momentum_one else below
         guarantee = Bound(_GUARANTEE)({"kappa_a": below})
-        ratio = speed_ups(lab, kappa, NAG, used) / guarantee
+        ratio = speed_ups(lab, kappa, NAG, used.tolist()) / guarantee
         parts.append(band(ratio, low=1 - 1e-9, label=f"kappa={kappa:g}: speed-up / guarantee, kappa_a <= kappa", predicted=1.0))
         if not momentum_one:
             parts.append(band(ratio[0], 1 - 1e-9, 1 + 1e-9, label=f"kappa={kappa:g}: the same at kappa_a = 1", predicted=1.0))
-            above = speed_ups(lab, kappa, NAG, np.geomspace(kappa, 1e16, lab.pick(quick=9, full=33)))
+            above = speed_ups(lab, kappa, NAG, np.geomspace(kappa, 1e16, lab.pick(quick=9, full=33)).tolist())
             parts.append(band(above, low=0.5, label=f"kappa={kappa:g}: speed-up, kappa_a >= kappa"))
             endless = speed_ups(lab, kappa, NAG, [_ENDLESS])
-            limits = {"low": 0.5 - 1e-6, "high": 0.5 + 1e-6, "predicted": 0.5}
+            limits: dict[str, Any] = {"low": 0.5 - 1e-6, "high": 0.5 + 1e-6, "predicted": 0.5}
             parts.append(band(endless, **limits, label=f"kappa={kappa:g}: speed-up at kappa_a = 1e30"))
     return together(*parts, label="guaranteed speed-up")
 
 
 _SAMPLED = problem("least_squares", data="decoupled", dim=2, spectrum=[1.0, 1e-4], start="ones", batch=1)
 _FACTS = {"L1": 6.0, "kappa_tilde": 6.0, "kappa": 6e4, "lambda_max": 1.0, "lambda_min": 1e-4, "L_1norm": 1.0001, "L_infnorm": 1.0}
-_FACTS |= {
-    "trace_H": 1.0001,
-    "Delta_0": 0.50005,
-    "D_2_0": 2**0.5,
-    "D_inf_0": 1.0,
-    "L_m": 6.0,
-    "kappa_tilde_m": 6.0,
-    "kappa_m": 6e4,
-}
+_FACTS |= {"M": 1.0, "L_m": 6.0, "kappa_tilde_m": 6.0, "kappa_m": 6e4}
+_FACTS |= {"trace_H": 1.0001, "Delta_0": 0.50005, "D_2_0": 2**0.5, "D_inf_0": 1.0}
 
 
 def _one_sample(lab: Lab) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from theorysim.registry import algorithm, claim, problem
 
 _ASSUMED = (1e2, 1e6, 1e10)
 _NEAR = (1e-9, 1e-6, 1e-4)  # relative distances from the double root: rho is known to the square root of the rounding there
+_FAST = "1/sqrt(kappa_a) + q/2"
 _ROOTLESS = Control({"power": 2.0}, "a momentum (kappa_a - 1)/(kappa_a + 1), with the square roots forgotten")
 _QUADRUPLED = Control({"assumed": 4.0}, "judged with an assumed condition number four times as large")
 
@@ -39,11 +41,16 @@ def curvatures(lab: Lab) -> Floats:
     return np.unique([*np.geomspace(1e-14, 0.9, lab.pick(quick=15, full=85)), *(1 / k for k in _ASSUMED), *around])
 
 
+def _decays(lab: Lab, name: str, q: Floats, power: float) -> Floats:
+    """1 - rho^2, kappa_a by q."""
+    spec = method(name, [k**power for k in _ASSUMED], lr=1.0)
+    return np.stack([trace["decay"][:, -1] for trace in lab.run_all(decay_cell(single(x), spec) for x in q)], axis=1)
+
+
 def _spectral(lab: Lab, name: str, formula: Callable[..., Floats], power: float, assumed: float) -> Finding:
     """The spectral radius in single directions against the closed form, kappa_a by q."""
     q, kappa_a = curvatures(lab), np.array(_ASSUMED)[:, None]
-    spec = method(name, [k**power for k in _ASSUMED], lr=1.0)
-    measured = np.stack([trace["decay"][:, -1] for trace in lab.run_all(decay_cell(single(x), spec) for x in q)], axis=1)
+    measured = _decays(lab, name, q, power)
     with np.errstate(divide="ignore"):
         claimed = -np.expm1(-2 * formula(q, assumed * kappa_a))
         off, near = np.abs(measured / claimed - 1), np.abs(q * kappa_a - 1) < 1e-3
@@ -67,13 +74,20 @@ def _spectral(lab: Lab, name: str, formula: Callable[..., Floats], power: float,
     source=f"abstract: explicit expressions in every eigendirection (source); formulas derived, {EXPLICIT}",
     kind="identity",
     statement=r"\rho(q)=\sqrt{\vartheta(1-q)}\ (q\ge s),\qquad\rho(q)=\frac{1-q+\sqrt{(1-q)(s-q)}}{1+\sqrt s}\ (q<s),"
-    r"\qquad\vartheta=\frac{1-\sqrt s}{1+\sqrt s},\ s=\kappa_a^{-1}",
+    r"\qquad\vartheta=\frac{1-\sqrt s}{1+\sqrt s},\ s=\kappa_a^{-1};"
+    r"\qquad-\ln\rho(q)\ge\sqrt s+\tfrac q2\ (q\ge s)",
+    bound=_FAST,
     assumptions="Single directions, q = lam/L from 1e-14 to .9, kappa_a = 1e2, 1e6, 1e10, step 1/L, exact gradients.",
     controls=[_ROOTLESS, _QUADRUPLED],
 )
 def spectral_rates_of_nag(lab: Lab, power: float = 1.0, assumed: float = 1.0) -> Finding:
     """Nesterov's method with an assumed condition number has its closed-form rate in every eigendirection."""
-    return _spectral(lab, NAG, nag_rate, power, assumed)
+    found = _spectral(lab, NAG, nag_rate, power, assumed)
+    q, kappa_a = curvatures(lab), np.array(_ASSUMED)[:, None]
+    rate = -0.5 * np.log1p(-_decays(lab, NAG, q, power))
+    fast = (rate / Bound(_FAST)({"q": q, "kappa_a": assumed * kappa_a}))[q * kappa_a >= 1 + 1e-3]
+    least = band(fast, low=1 - 1e-9, label="least rate / (sqrt s + q/2), q > s", predicted=1.0)
+    return together(*found.parts, least, label=found.label, panels=found.panels)
 
 
 @claim(
@@ -118,7 +132,7 @@ def slow_directions_speed_up(lab: Lab, assumed: float | None = 1.0) -> Finding:
             ratio = lost / Bound(text)({"q": q, "kappa_a": kappa_a})
             label, factor = f"{name}, kappa_a={kappa_a:g}", Bound(text)({"q": 1.0, "kappa_a": kappa_a})
             parts.append(band(ratio, low=1 - 1e-6, label=f"{label}: (1 - rho) / bound"))
-            limit = {"low": (1 - 1e-3) * factor, "high": (1 + 1e-3) * factor, "predicted": factor}
+            limit: dict[str, Any] = {"low": (1 - 1e-3) * factor, "high": (1 + 1e-3) * factor, "predicted": factor}
             parts.append(band(lost[0] / q[0], **limit, label=f"{label}: acceleration at q = 1e-4/kappa_a"))
     return together(*parts, label="slow directions")
 
