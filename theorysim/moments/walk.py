@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from theorysim.backend import in_threads, namespace
+from theorysim.backend import in_threads, namespace, to_host
 from theorysim.model import Array, TheorysimError
 from theorysim.moments.accumulated import accumulated
 from theorysim.moments.growth import Noise, advanced, growth
@@ -96,7 +96,7 @@ def _additive(case: Setting, steps: Sequence[int]) -> Iterator[Moments]:
     xp, method, wanted = namespace(case.error), case.method, set(steps)
     zero = xp.zeros_like(case.error)
     state, before = _State(case.error, zero, Second(zero, zero, zero), zero > 0), None
-    momentum = zero + method.momentum
+    momentum, noisy = zero + method.momentum, bool(to_host(xp.any(case.noise.additive != 0)))
     if 0 in wanted:
         yield _moments_of(state, momentum, case)
     for factor, count, done in _pieces(method.stages(steps[-1]), steps):
@@ -105,11 +105,11 @@ def _additive(case: Setting, steps: Sequence[int]) -> Iterator[Moments]:
             if method.lr_outside and before is not None:
                 state = _rescaled(state, momentum, _ratio(factor, before))
             state, before = _turned(state, turned, momentum), factor
-        m = power(step, count)
-        scaled = Second(*(case.noise.additive * each for each in accumulated(step, m, count)))
-        state = _State(
-            m.a * state.e + m.b * state.z, m.c * state.e + m.d * state.z, plus(through(m, state.noise), scaled), turned
-        )
+        m, noise = power(step, count), state.noise
+        if noisy:
+            added = Second(*(case.noise.additive * each for each in accumulated(step, m, count)))
+            noise = plus(through(m, noise), added)
+        state = _State(m.a * state.e + m.b * state.z, m.c * state.e + m.d * state.z, noise, turned)
         if done in wanted:
             yield _moments_of(state, momentum, case)
 
