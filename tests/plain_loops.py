@@ -11,8 +11,8 @@ from theorysim.backend import CPU, to_host
 from theorysim.build import build_algorithm, build_problem, variants
 from theorysim.model import Draw, Problem
 from theorysim.noise import Draws
+from theorysim.oracle import Oracle
 from theorysim.registry import algorithm, problem
-from theorysim.run import Oracle
 
 DENSE = problem("anisotropic_quadratic", dim=5, rotation="random", noise=0.3, start="uniform", low=0.5)
 DIAGONAL = problem("anisotropic_quadratic", dim=5, noise=0.3, start="uniform", low=0.5)

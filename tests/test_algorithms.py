@@ -12,8 +12,8 @@ from plain_loops import ALL, CASES, DENSE, DIAGONAL, FROZEN, LRS, RUNS, STEPS, b
 
 from theorysim.backend import Backend, to_host
 from theorysim.model import Draw, TheorysimError
+from theorysim.oracle import Oracle
 from theorysim.registry import ALGORITHMS, algorithm, problem
-from theorysim.run import Oracle
 
 STRICT = Backend("strict", array_api_strict, array_api_strict.Device("device1"))
 every_case = pytest.mark.parametrize(("name", "params", "loop"), CASES, ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)])

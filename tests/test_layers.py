@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 ENGINE = [
     "findings",
     "model",
+    "agents",
     "validation",
     "backend",
     "matrix_functions",
@@ -28,6 +29,7 @@ ENGINE = [
     "registry",
     "bounds",
     "schedules",
+    "gossip",
     "noise_gpu",
     "noise_cpu",
     "noise",
@@ -41,6 +43,7 @@ ENGINE = [
     "measures",
     "build",
     "worst_case",
+    "oracle",
     "run",
     "moments",
     "store",
@@ -72,7 +75,8 @@ ENGINE = [
 ]
 PACKAGES = ("measures", "moments", "report", "calibration", "mutation")  # layers that are folders
 MATRICES = {"matrix_functions", "matrix_iterations", "norms", "accumulator"}
-TOOLS = {"findings", "model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws"} | MATRICES
+TOOLS = {"findings", "model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws", "agents", "gossip"}
+TOOLS |= MATRICES
 CONTENT = {
     "theorysim/algorithms": TOOLS,
     "problems": TOOLS,

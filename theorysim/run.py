@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from theorysim.backend import Backend, namespace, one_blas_thread, select, to_host
 from theorysim.build import build_algorithm, build_problem, variants
 from theorysim.measures import View, build_measure
-from theorysim.model import Array, Cell, Draw, Problem, Spec, TheorysimError
+from theorysim.model import Array, Cell, Problem, Spec, TheorysimError
 from theorysim.noise import Draws
+from theorysim.oracle import Oracle
 from theorysim.trace import OK, Trace, varying
 from theorysim.validation import non_negative, one_of, positive, positive_integer
 
@@ -58,38 +59,6 @@ def run_cell(cell: Cell, backend: Backend, chunk: int | None = None) -> Trace:
     return _trace(cell, pieces, backend)
 
 
-class Oracle:
-    """Answers gradients and counts them. ``point`` and ``answer``: the first request of the current step.
-
-    ``calls`` counts, per row, ``gradient`` (exact), ``sample`` (stochastic) and ``communication`` (rounds).
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.calls = {"gradient": 0, "sample": 0, "communication": 0}
-        self.point: Array = problem.start
-        self.answer: Array = None
-        self._step, self._asked = 0, 0
-
-    def begin(self, step: int) -> None:
-        self._step, self._asked = step, 0
-
-    def gradient(self, x: Array) -> Array:
-        """The exact gradient at ``x``, ``(rows, *shape)``."""
-        return self._note("gradient", x, self.problem.gradient(x))
-
-    def sample(self, x: Array) -> Array:
-        """A stochastic gradient at ``x``, fresh for every request."""
-        return self._note("sample", x, self.problem.sample(x, Draw(self._step, self._asked)))
-
-    def _note(self, kind: str, x: Array, answer: Array) -> Array:
-        self.calls[kind] += 1
-        if self._asked == 0:
-            self.point, self.answer = x, answer
-        self._asked += 1
-        return answer
-
-
 class _Piece(NamedTuple):
     """The records of some runs, on the host: ``values`` is ``(records, measures, variants, runs)``."""
 
@@ -115,7 +84,7 @@ def _loop(cell: Cell, problem: Problem, algorithm: Any) -> tuple[list[Array], li
     """All steps; a ``(measures, rows)`` array per recorded one, left on the device, with the oracle's counts so far."""
     xp, oracle, state = namespace(problem.start), Oracle(problem), algorithm.init(problem, problem.start)
     measures = {name: build_measure(name) for name in cell.measure}
-    begin = View(problem, algorithm, state, 0, oracle.point, oracle.answer)
+    begin = View(problem, algorithm, state, 0, oracle.point, oracle.answer, dict(oracle.calls))
     memory = {name: m.start(begin) for name, m in measures.items() if m.start}
     columns, calls, wanted = [], [], set(record_steps(cell).tolist())
     target = None if cell.until is None else _Target(cell.until, variants(cell.algorithm))
@@ -124,12 +93,12 @@ def _loop(cell: Cell, problem: Problem, algorithm: Any) -> tuple[list[Array], li
         if t > 0:
             oracle.begin(t)
             state = algorithm.step(state, oracle)
-        view = View(problem, algorithm, state, t, oracle.point, oracle.answer)
+        view = View(problem, algorithm, state, t, oracle.point, oracle.answer, oracle.calls)
         for name in memory if t > 0 else ():
             memory[name] = measures[name].update(memory[name], view)  # type: ignore[misc]
         if t in wanted:
             columns.append(xp.stack([m.value(view, memory.get(name)) for name, m in measures.items()]))
-            calls.append(dict(oracle.calls))
+            calls.append({kind: oracle.calls[kind] for kind in ("gradient", "sample", "communication")})
         if target is not None and target.reached_by_all(t, columns[-1][gap]):
             break
     return columns, calls

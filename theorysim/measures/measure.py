@@ -7,7 +7,7 @@ over all steps cost no stored trajectory. Step t takes w_t to w_{t+1}; g_t is th
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,8 @@ from theorysim.validation import unknown
 
 
 class View(NamedTuple):
-    """What a measure sees after t steps: the state, and where the oracle was first asked in step t and what it said."""
+    """What a measure sees after t steps: the state, where the oracle was first asked in step t and what it said, and how
+    often it was asked of each kind so far (see run.Oracle)."""
 
     problem: Problem
     algorithm: Algorithm
@@ -26,6 +27,7 @@ class View(NamedTuple):
     t: int
     point: Array
     answer: Array
+    calls: Mapping[str, Any]
 
     @property
     def output(self) -> Array:

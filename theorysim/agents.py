@@ -1,0 +1,55 @@
+"""What a problem of several agents offers: a network to talk over, and a finite sum whose parts they hold.
+
+X is ``(rows, m, d)``, one point for each of the m agents; ``1 x`` stands for the same point at all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from theorysim.model import Array, Draw
+
+
+@dataclass(frozen=True)
+class Network:
+    """Agents that talk along the edges of a graph: capability ``network``.
+
+    ``mix(X, t)``: one round of gossip, W_t X; t = 1, 2, ... is the number of the round, which a network that changes or loses
+    messages needs. ``weights``: W, or the mean of the W_t, host, ``(m, m)``, dense or sparse, symmetric and doubly stochastic.
+    ``lambda_2``, ``lambda_min``: its second largest and its smallest eigenvalue. ``messages``: vectors sent a round, two an edge.
+    """
+
+    agents: int
+    mix: Callable[[Array, int], Array]
+    weights: Any
+    lambda_2: float
+    lambda_min: float
+    messages: int
+
+    @property
+    def gap(self) -> float:
+        """gamma = 1 - lambda_2."""
+        return 1.0 - self.lambda_2
+
+
+@dataclass(frozen=True)
+class FiniteSum:
+    """f = mean of f_i over m agents, f_i = mean of f_ij over n components each: capability ``finite_sum``.
+
+    ``local_gradient(X)``: grad f_i(x_i), ``(rows, m, d)``. ``weighted_gradient(X, c)``: sum_j c_ij grad f_ij(x_i) for c
+    ``(rows, m, n)``. ``draw_pool(draw, b, importance)``: how often each component is among b drawn with replacement from the
+    pool of all m n, the same for all agents of a run, ``(rows, m, n)``; uniformly, or with chances that its smoothness sets.
+    ``draw_local(draw, b)``: the same for b components of every agent, uniformly. ``chances(importance)``: q_ij, host, ``(m, n)``.
+    ``coin(draw, p)``: heads with probability p, the same for all agents of a run, ``(rows,)`` boolean.
+    """
+
+    agents: int
+    components: int
+    local_gradient: Callable[[Array], Array]
+    weighted_gradient: Callable[[Array, Array], Array]
+    draw_pool: Callable[[Draw, int, bool], Array]
+    draw_local: Callable[[Draw, int], Array]
+    chances: Callable[[bool], Any]
+    coin: Callable[[Draw, float], Array]
