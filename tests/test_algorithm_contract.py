@@ -14,7 +14,8 @@ from theorysim.registry import ALGORITHMS, algorithm, parameters, problem
 from theorysim.run import run_cell
 
 # Values for parameters without a default, by name; a new required parameter needs a line here.
-REQUIRED: dict[str, Any] = {"lr": 0.1, "of": algorithm("sgd", lr=0.1), "fault": "no_root", "kappa_a": 10.0}
+REQUIRED: dict[str, Any] = {"lr": 0.1, "of": algorithm("sgd", lr=0.1), "fault": "no_root", "kappa_a": 10.0, "horizon": 40}
+REQUIRED |= {"batch": 8, "chance": 0.2, "rounds": 3}
 # Parameters by algorithm, where the defaults need constants that the problems below do not have.
 SETTINGS: dict[str, dict[str, Any]] = {
     "mass": {"lr": 0.1, "alpha": 0.2, "kappa_tilde": 3.0},
@@ -26,6 +27,9 @@ COORDINATES = tuple(f"coordinate:{j}" for j in range(DIM))
 PROBLEMS = {
     "vectors": problem("anisotropic_quadratic", dim=DIM, start="uniform", low=0.5, rotation="random", noise=0.1),
     "matrices": problem("matrix_quadratic", m=2, n=3, rotation="random", noise=0.1),
+    "agents": problem(
+        "decentralized_quadratic", m=4, n=6, dim=DIM, kappa=10, placement="sorted", rotation="random", graph="star"
+    ),
 }
 
 
@@ -44,7 +48,13 @@ def accepts(name: str, shape: str) -> bool:
     return True
 
 
-CASES = [(name, shape) for name in NAMES for shape in PROBLEMS if accepts(name, shape)]
+def shapes(name: str) -> list[str]:
+    """The kinds of problem to try it on: several agents only where it cannot do without them."""
+    found = [shape for shape in ("vectors", "matrices") if accepts(name, shape)]
+    return found or ["agents"] * accepts(name, "agents")
+
+
+CASES = [(name, shape) for name in NAMES for shape in shapes(name)]
 every_case = pytest.mark.parametrize(("name", "shape"), CASES, ids=[f"{name}-{shape}" for name, shape in CASES])
 
 
@@ -84,7 +94,7 @@ def test_a_list_of_step_sizes_is_one_batch_with_the_numbers_of_single_runs(name:
 
 @every_case
 def test_counts_what_it_asks_of_the_oracle(name: str, shape: str) -> None:
-    calls = run_cell(Cell(PROBLEMS[shape], spec(name), STEPS, record="all"), CPU).oracle_calls
-    total = calls["gradient"] + calls["sample"]
+    trace = run_cell(Cell(PROBLEMS[shape], spec(name), STEPS, measure=("component_calls",), record="all"), CPU)
+    total = trace.oracle_calls["gradient"] + trace.oracle_calls["sample"] + trace["component_calls"][0]
     assert total[0] == 0
     assert (np.diff(total) >= 1).all()

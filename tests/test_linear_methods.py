@@ -21,6 +21,10 @@ GIVEN = {
     "alpha": [0.3, 0.1],
     "kappa_tilde": [2.0, 5.0],
     "delta": [0.4, 1.1],
+    "horizon": 40,
+    "batch": 4,
+    "chance": 0.5,
+    "rounds": 2,
     "fault": "no_root",
     "of": algorithm("adam"),
 }

@@ -160,6 +160,7 @@ def methods() -> Iterator[Spec]:
     """Every algorithm, with every kind of schedule where it has one."""
     values = {"lr": 0.7, "momentum": 0.6, "of": ts.algorithm("sgd", lr=0.7), "fault": "no_root"}
     values |= {"alpha": 0.2, "kappa_tilde": 3.0, "delta": 1.9, "kappa_a": 9.0, "rho": 0.6}
+    values |= {"horizon": 40, "batch": 4, "chance": 0.5, "rounds": 2}
     for name in ALGORITHMS.names():
         known = parameters(ALGORITHMS, name)
         given = {key: values[key] for key in known if key in values}
@@ -169,7 +170,10 @@ def methods() -> Iterator[Spec]:
 
 def declares(method: Spec) -> bool:
     draws = Draws(CPU, 0, np.zeros(1, dtype=np.int64))
-    built: Algorithm = build_algorithm(method, build_problem(DENSE, draws), draws)
+    try:
+        built: Algorithm = build_algorithm(method, build_problem(DENSE, draws), draws)
+    except ts.TheorysimError:
+        return False  # it needs another problem
     return built.linear is not None
 
 

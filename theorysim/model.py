@@ -142,7 +142,8 @@ class Algorithm:
     ``init(problem, x0) -> state``; ``step(state, oracle) -> state``; ``output(state)`` is the last iterate, an average or
     the best one, ``(rows, *shape)``. A state is an immutable record with a field ``x``, the current iterate.
     ``requires``: names of the problem capabilities it cannot do without. ``linear``: the transition of a method that is linear in
-    the gradient, for exact expectations; whoever changes ``step`` or ``output`` changes or drops it.
+    the gradient, for exact expectations; whoever changes ``step`` or ``output`` changes or drops it. ``pooled``: the same of a
+    variance-reduced method on a finite sum, agents.PooledMethod.
     """
 
     init: Callable[[Problem, Array], Any]
@@ -150,6 +151,7 @@ class Algorithm:
     output: Callable[[Any], Array] = lambda state: state.x
     requires: tuple[str, ...] = ()
     linear: LinearMethod | None = None
+    pooled: Any = None
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,19 @@ class Oracle:
         """sum_j counts_ij grad f_ij(x_i); what was drawn has been charged already."""
         return self.problem.capabilities["finite_sum"].weighted_gradient(x, counts)
 
+    def local_sample(self, x: Array) -> Array:
+        """A stochastic gradient of f_i at x_i for every agent, ``(rows, agents, d)``: the problem's own, or of one component
+        each. The means over agents are the point and the answer of the request."""
+        own, xp, first = self.problem.capabilities.get("local_sample"), namespace(x), self._asked == 0
+        if own is None:
+            answer = self.weighted_gradient(x, self.draw_local(1, each=1))
+        else:
+            self._charge(x.shape[1], 1)
+            answer = own(x, self._draw())
+        if first:
+            self.point, self.answer = xp.mean(x, axis=1), xp.mean(answer, axis=1)
+        return answer
+
     def draw_pool(self, batch: int, importance: bool = False, each: int = 2) -> Array:
         """How often each component is among ``batch`` of the whole pool, ``(rows, agents, components)``; each is evaluated at
         ``each`` points."""

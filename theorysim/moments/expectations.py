@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theorysim.backend import Backend, namespace, one_blas_thread, to_host
+from theorysim.build import variants
 from theorysim.model import Array, Cell, TheorysimError
 from theorysim.moments.growth import Noise, decay, growth, stationary
-from theorysim.moments.setting import Setting, setting
+from theorysim.moments.pooled import pooled_values
+from theorysim.moments.setting import Setting, arranged, built, is_pooled
 from theorysim.moments.stage import log_radius
 from theorysim.moments.walk import Moments, moments
 from theorysim.run import record_steps, require_steps
@@ -42,18 +44,26 @@ def run_exact(cell: Cell, backend: Backend) -> Trace:
     moments of w - w* and the momentum z, over the lam_j > 0. And of the last step size, the same at every record: ``decay``, 1 -
     the spectral radius of the second moments; ``floor``, lim E f - f* (inf where it diverges).
 
+    Variance-reduced methods on a finite sum have measures of their own, and ``until``: moments/pooled.py.
+
     Raises TheorysimError where no expectation can be computed (moments/setting.py) and for another measure.
     """
-    if cell.runs != 1 or cell.until is not None:
-        raise TheorysimError(
-            f"an expectation takes no runs and no until; here runs={cell.runs}, until={cell.until}; leave them out"
-        )
     require_steps(cell)
     steps = record_steps(cell)
     with one_blas_thread(), np.errstate(all="ignore"):
-        case, instance = setting(cell.problem, cell.algorithm, backend, cell.seed, cell.first_run)
-        values = _values(case, cell, steps.tolist())
-    count, broken = len(next(iter(values.values()))), np.any([~np.isfinite(each) for each in values.values()], axis=0)
+        instance, made = built(cell.problem, cell.algorithm, backend, cell.seed, cell.first_run)
+        pooled = is_pooled(instance, made)
+        if cell.runs != 1 or (cell.until is not None and not pooled):
+            raise TheorysimError(
+                f"an expectation takes no runs and no until; here runs={cell.runs}, until={cell.until}; leave them out"
+            )
+        if pooled:
+            steps, values = pooled_values(cell, steps, instance, made.pooled, variants(cell.algorithm))
+        else:
+            values = _values(arranged(cell.problem, instance, cell.algorithm, made, backend), cell, steps.tolist())
+    ended = cell.until is not None  # then a missing value is no divergence
+    broken = np.any([np.isinf(each) if ended else ~np.isfinite(each) for each in values.values()], axis=0)
+    count = len(broken)
     none = np.zeros(len(steps), dtype=np.int64)
     return Trace(
         cell=cell,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from theorysim.backend import Backend, namespace, to_host
 from theorysim.build import build_algorithm, build_problem, variants
-from theorysim.model import Array, GradientNoise, LinearMethod, Problem, Spec, TheorysimError
+from theorysim.model import Algorithm, Array, GradientNoise, LinearMethod, Problem, Spec, TheorysimError
 from theorysim.moments.growth import Noise
 from theorysim.moments.stage import Weights, weights
 from theorysim.noise import Draws
@@ -44,32 +44,52 @@ class Setting(NamedTuple):
         return weights(zero + factor * method.lr, momentum, friction, zero + method.look_ahead, push, self.eigenvalues)
 
 
+def built(problem: Spec, algorithm: Spec, backend: Backend, seed: int, run: int = 0) -> tuple[Problem, Algorithm]:
+    """The instance and the algorithm of two Specs, one row for each variant of the algorithm."""
+    draws = Draws(backend, seed, np.full(variants(algorithm), run, dtype=np.int64))
+    instance = build_problem(problem, draws)
+    return instance, build_algorithm(algorithm, instance, draws)
+
+
+def is_pooled(instance: Problem, algorithm: Algorithm) -> bool:
+    """Whether the second moments are those of moments/pooled.py."""
+    return algorithm.pooled is not None and "pooled_coordinates" in instance.capabilities
+
+
 def setting(problem: Spec, algorithm: Spec, backend: Backend, seed: int, run: int = 0) -> tuple[Setting, Problem]:
     """The setting of two Specs, one row for each variant of the algorithm, and the built instance.
 
     Raises TheorysimError where no expectation can be computed: see ``obstacle``; for weights that are not allowed, too.
     """
-    draws = Draws(backend, seed, np.full(variants(algorithm), run, dtype=np.int64))
-    instance = build_problem(problem, draws)
-    method = build_algorithm(algorithm, instance, draws).linear
-    reason = obstacle(problem, instance, algorithm, method)
+    instance, made = built(problem, algorithm, backend, seed, run)
+    return arranged(problem, instance, algorithm, made, backend), instance
+
+
+def arranged(problem: Spec, instance: Problem, algorithm: Spec, made: Algorithm, backend: Backend) -> Setting:
+    """The setting of what was built from two Specs; TheorysimError as ``setting``."""
+    method, reason = made.linear, obstacle(problem, instance, algorithm, made)
     if reason or method is None:
         raise TheorysimError(f"{reason}; estimate others with theorysim.run(..., runs=...)")
     _require_allowed(method)
     eigenvalues, turn, noise = (instance.capabilities[name] for name in NEEDED)
     error = turn(instance.start - instance.minimizer)
-    return _arranged(np.asarray(eigenvalues, dtype=float), error, noise, method, backend), instance
+    return _arranged(np.asarray(eigenvalues, dtype=float), error, noise, method, backend)
 
 
-def obstacle(problem: Spec, instance: Problem, algorithm: Spec, method: LinearMethod | None) -> str:
-    """Why no expectation is computed, or nothing."""
+def obstacle(problem: Spec, instance: Problem, algorithm: Spec, made: Algorithm) -> str:
+    """Why no expectation of a linear method is computed, or nothing."""
+    if made.pooled is not None:
+        return (
+            f"{problem.name} declares no pooled_coordinates, which the expectation of {algorithm.name} needs; allowed are finite "
+            "sums whose coordinates decouple, such as decentralized_quadratic"
+        )
     missing = [name for name in NEEDED if name not in instance.capabilities]
     if missing:
         return (
             f"{problem.name} declares no {' and no '.join(missing)}, so no expectation is computed on it; allowed are quadratics "
             "whose gradient noise has known moments, such as anisotropic_quadratic or least_squares with Gaussian data"
         )
-    if method is None:
+    if made.linear is None:
         return (
             f"{algorithm.name} declares no linear transition, so its expectation is not computed; allowed are methods with one "
             "gradient a step and weights fixed in advance, such as sgd, heavy_ball or nesterov with a momentum"
@@ -78,10 +98,9 @@ def obstacle(problem: Spec, instance: Problem, algorithm: Spec, method: LinearMe
 
 
 def computable(problem: Spec, algorithm: Spec, backend: Backend, seed: int) -> bool:
-    """Whether ``setting`` finds what it needs."""
-    draws = Draws(backend, seed, np.zeros(variants(algorithm), dtype=np.int64))
-    instance = build_problem(problem, draws)
-    return not obstacle(problem, instance, algorithm, build_algorithm(algorithm, instance, draws).linear)
+    """Whether an expectation finds what it needs."""
+    instance, made = built(problem, algorithm, backend, seed)
+    return is_pooled(instance, made) or not obstacle(problem, instance, algorithm, made)
 
 
 def asked_steps(steps: int | Sequence[int]) -> list[int]:
