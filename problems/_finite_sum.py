@@ -18,6 +18,8 @@ from theorysim.noise import Draws, Stream
 from theorysim.validation import positive_integer
 
 Floats = NDArray[np.float64]
+Gradients = tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]  # local_gradient and weighted_gradient
+Share = Callable[[int], Gradients]
 
 
 def finite_sum(
@@ -25,8 +27,10 @@ def finite_sum(
     weighted_gradient: Callable[[Array, Array], Array],
     smoothness: Floats,
     draws: Draws,
+    share: Share | None = None,
 ) -> FiniteSum:
     """The capability ``finite_sum``; ``smoothness``: L_ij, host, ``(m, n)``, which importance sampling is proportional to.
+    ``share``: agent i -> the two functions for this agent alone, on copies of what it holds.
 
     ``draw_pool``: the counts of b independent choices among all m n components, Multinomial(b, q), so that (m/b) sum_j
     [counts_ij/(N q_ij)] grad f_ij(x_i) estimates grad f_i(x_i) without bias.
@@ -54,7 +58,7 @@ def finite_sum(
     def chances(importance: bool) -> Floats:
         return smoothness / smoothness.sum() if importance else np.full((m, n), 1.0 / (m * n))
 
-    return FiniteSum(m, n, local_gradient, weighted_gradient, draw_pool, draw_local, chances, coin)
+    return FiniteSum(m, n, local_gradient, weighted_gradient, draw_pool, draw_local, chances, coin, share)
 
 
 def _tally(chosen: Array, size: int, draws: Draws) -> Array:

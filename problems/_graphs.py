@@ -61,12 +61,13 @@ def is_connected(edges: Edges, m: int) -> bool:
     from scipy.sparse.csgraph import connected_components
 
     linked = csr_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(m, m))
-    return int(connected_components(linked, directed=False, return_labels=False)) == 1
+    pieces: Any = connected_components(linked, directed=False, return_labels=False)
+    return bool(pieces == 1)
 
 
 # ------------------------------------------------------------------------------------------------ by name
 def _standard(name: str, m: int) -> Edges:
-    import networkx
+    import networkx  # type: ignore[import-untyped]  # it ships no types
 
     makers: dict[str, Callable[[], Any]] = {
         "ring": lambda: networkx.cycle_graph(m),
@@ -112,6 +113,7 @@ def _tidy(edges: Edges) -> Edges:
 # ------------------------------------------------------------------------------------------------ drawn
 def _drawn(name: str, m: int, chance: float | None, radius: float | None, draws: Draws, step: int) -> Edges:
     """The first connected one of a sequence of independent draws: the law of a graph given that it is connected."""
+    one: Callable[[Draw], Edges]
     if name == "erdos_renyi":
         likely = min(1.0, 2 * math.log(m) / m) if chance is None else positive("chance", chance)
         if likely > 1:
@@ -140,10 +142,10 @@ def _erdos_renyi(m: int, chance: float, draws: Draws, draw: Draw) -> Edges:
 
 
 def _geometric(m: int, radius: float, draws: Draws, draw: Draw) -> Edges:
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     points = replace(draws, backend=CPU).shared_uniform(Stream.INSTANCE, draw, (m, 2))
-    return _tidy(cKDTree(points).query_pairs(radius, output_type="ndarray").astype(np.int64))
+    return _tidy(KDTree(points).query_pairs(radius, output_type="ndarray").astype(np.int64))
 
 
 # ------------------------------------------------------------------------------------------------ given

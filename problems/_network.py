@@ -206,7 +206,7 @@ def _matrix(edges: Edges, weights: Floats, m: int) -> Sparse:
 
     i, j, own = edges[:, 0], edges[:, 1], np.arange(m)
     off = csr_array((np.tile(weights, 2), (np.concatenate([i, j]), np.concatenate([j, i]))), shape=(m, m))
-    diagonal = 1 - off.sum(axis=1)
+    diagonal: Floats = 1 - off.sum(axis=1)
     # what is 0 up to rounding is no weight of the agent itself
     whole = off + csr_array((np.where(np.abs(diagonal) < _ROUNDING, 0.0, diagonal), (own, own)), shape=(m, m))
     whole.eliminate_zeros()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.backend import to_host
+from theorysim.backend import namespace, to_host
 from theorysim.laws import start_error
 from theorysim.model import Array, Draw, Problem, TheorysimError
 from theorysim.noise import Draws, Stream
@@ -62,14 +62,8 @@ def decentralized_nonconvex(
     xp, asarray = draws.backend.xp, draws.backend.asarray
     tilt, deviation = asarray(_tilts(m, dim, zeta)), sigma / math.sqrt(dim)
     x0 = start_error(start, dim, draws, normalize=normalize, distance=distance)
+    gap, gradient = _common(L, quadratic)
     net = network(draws, m, graph, weights, lazy, chance, radius, edge_weight, link_loss, changing, allow_bipartite)
-
-    def gap(x: Array) -> Array:
-        squares = x * x
-        return 0.5 * L * xp.sum(squares if quadratic else squares / (1 + squares), axis=1)
-
-    def gradient(x: Array) -> Array:
-        return L * x if quadratic else L * x / (1 + x * x) ** 2
 
     def local_sample(x: Array, draw: Draw) -> Array:
         exact = gradient(x) + tilt
@@ -106,6 +100,19 @@ def decentralized_nonconvex(
         capabilities={"network": net, "local_sample": local_sample},
         row_elements=m * dim,
     )
+
+
+def _common(L: float, quadratic: bool) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """f and its gradient; x may be (rows, d) or, for the gradient, (rows, m, d)."""
+
+    def gap(x: Array) -> Array:
+        squares = x * x
+        return 0.5 * L * namespace(x).sum(squares if quadratic else squares / (1 + squares), axis=1)
+
+    def gradient(x: Array) -> Array:
+        return L * x if quadratic else L * x / (1 + x * x) ** 2
+
+    return gap, gradient
 
 
 def _tilts(m: int, dim: int, zeta: float) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from theorysim.model import Array, Draw, GradientNoise, Problem, TheorysimError
 from theorysim.noise import Draws, Stream
 from theorysim.problems._constants import distances, norms
 from theorysim.problems._eigenbasis import turns
-from theorysim.problems._finite_sum import finite_sum, pool_constants, pooled_sample
+from theorysim.problems._finite_sum import Gradients, finite_sum, pool_constants, pooled_sample
 from theorysim.problems._graphs import Graph
 from theorysim.problems._network import Weights, network, network_constants
 from theorysim.problems._rotation import rotation as orthogonal
@@ -134,11 +134,16 @@ class _Pieces(NamedTuple):
         """L_ij = d h_k, (m, n)."""
         return np.asarray(len(self.h) * self.h[self.direction])
 
+    def of(self, agent: int) -> _Pieces:
+        """What this agent holds, and no view of the rest."""
+        return self._replace(direction=self.direction[[agent]], offset=self.offset[[agent]])
+
     def by_direction(self, values: Floats | float) -> Floats:
         """Sums of ``values`` over the components of agent i and direction k, (m, d)."""
         m, d = len(self.direction), len(self.h)
         cells = self.direction + d * np.arange(m)[:, None]
-        return np.bincount(cells.ravel(), np.broadcast_to(values, cells.shape).ravel(), m * d).reshape(m, d)
+        sums = np.bincount(cells.ravel(), np.broadcast_to(values, cells.shape).ravel(), m * d)
+        return sums.astype(np.float64).reshape(m, d)
 
     @property
     def counts(self) -> Floats:
@@ -147,12 +152,12 @@ class _Pieces(NamedTuple):
     @property
     def at_minimizer(self) -> Floats:
         """grad f_i(x*) along the q_k, (m, d)."""
-        return -len(self.h) * self.h / self.direction.shape[1] * self.by_direction(self.offset)
+        return np.asarray(-len(self.h) * self.h / self.direction.shape[1] * self.by_direction(self.offset))
 
     @property
     def local_curvatures(self) -> Floats:
         """The eigenvalues d h_k n_ik/n of the Hessians of the f_i, (m, d)."""
-        return len(self.h) * self.h * self.counts / self.direction.shape[1]
+        return np.asarray(len(self.h) * self.h * self.counts / self.direction.shape[1])
 
     @property
     def constants(self) -> dict[str, float]:
@@ -226,6 +231,13 @@ def _start(law: str | Sequence[float], dim: int, draws: Draws, distance: float) 
 
 # ------------------------------------------------------------------------------------------------ what agents ask for
 def _finite_sum(pieces: _Pieces, q: Floats | None, minimizer: Array, draws: Draws) -> FiniteSum:
+    def share(agent: int) -> Gradients:
+        return _gradients(pieces.of(agent), q, minimizer, draws)
+
+    return finite_sum(*_gradients(pieces, q, minimizer, draws), pieces.smoothness, draws, share)
+
+
+def _gradients(pieces: _Pieces, q: Floats | None, minimizer: Array, draws: Draws) -> Gradients:
     asarray, (turn, back) = draws.backend.asarray, _turns_of_agents(q, draws.backend)
     curvature, at_minimizer = asarray(pieces.local_curvatures), asarray(pieces.at_minimizer)
     scale, d = asarray(len(pieces.h) * pieces.h), len(pieces.h)
@@ -243,7 +255,7 @@ def _finite_sum(pieces: _Pieces, q: Floats | None, minimizer: Array, draws: Draw
         sums = (weights[:, :, None, :] @ table())[:, :, 0, :]
         return back(scale * (sums[:, :, :d] * turn(x - minimizer) - sums[:, :, d:]))
 
-    return finite_sum(local_gradient, weighted_gradient, pieces.smoothness, draws)
+    return local_gradient, weighted_gradient
 
 
 def _turns_of_agents(q: Floats | None, backend: Backend) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:

@@ -16,7 +16,7 @@ from theorysim.model import Array, Draw, Problem, TheorysimError
 from theorysim.noise import Draws, Stream
 from theorysim.problems._constants import distances, norms
 from theorysim.problems._datasets import Source, load, source
-from theorysim.problems._finite_sum import finite_sum, pool_constants, pooled_sample
+from theorysim.problems._finite_sum import Gradients, finite_sum, pool_constants, pooled_sample
 from theorysim.problems._graphs import Graph
 from theorysim.problems._linear import times
 from theorysim.problems._logistic import chance_of_error, divergence, minimize
@@ -59,8 +59,8 @@ def decentralized_regression(
     """f_ij(x) = phi(a_ij'x, y_ij) + ridge/2 |x|^2 over m agents with n = floor(samples/m) samples each; the rest is left out.
 
     ``loss``: ``"logistic"`` log(1 + exp(-y a'x)) or ``"squared"`` (a'x - y)^2/2, y = +-1. ``data``: ``"synthetic"``, drawn from
-    the seed, ``samples`` (None: 32 m) of ``dim`` features: rows N(0, I/dim) + 2 u_i over their length, u_i uniform on the sphere for
-    each agent, y = sign(a'x_true + 0.3 N(0, 1)), x_true ~ N(0, I); or ``samples`` from the front (None: all) of
+    the seed, ``samples`` (None: 32 m) of ``dim`` features: rows N(0, I/dim) + 2 u_i over their length, u_i uniform on the sphere
+    for each agent, y = sign(a'x_true + 0.3 N(0, 1)), x_true ~ N(0, I); or ``samples`` from the front (None: all) of
     ``"breast_cancer"``, ``"digits"`` (odd or even), ``"census"`` or a LIBSVM file, with ``positive`` and ``intercept`` as in
     logistic_regression. ``split``: who holds which of the first m n samples: ``"order"`` blocks as they come (each agent its own,
     if synthetic), ``"iid"`` blocks of a random order, ``"label"`` blocks after sorting by label. ``start``: ``"zeros"``, a list
@@ -230,16 +230,27 @@ def _functions(known: _Reference, draws: Draws) -> tuple[Callable[[Array], Array
 
 
 def _finite_sum(known: _Reference, draws: Draws) -> FiniteSum:
-    held, labels = draws.backend.asarray(known.features), draws.backend.asarray(known.labels)
-    n = known.labels.shape[1]
+    def gradients(features: Floats, labels: Floats) -> Gradients:
+        return _gradients(features, labels, known.loss, known.ridge, draws)
+
+    def share(agent: int) -> Gradients:
+        return gradients(known.features[[agent]], known.labels[[agent]])  # by a list: a copy, no view of the rest
+
+    smoothness = _smoothness(known.features, known.loss, known.ridge)
+    return finite_sum(*gradients(known.features, known.labels), smoothness, draws, share)
+
+
+def _gradients(features: Floats, answers: Floats, loss: str, ridge: float, draws: Draws) -> Gradients:
+    held, labels = draws.backend.asarray(features), draws.backend.asarray(answers)
+    n = answers.shape[1]
 
     def weighted_gradient(x: Array, weights: Array) -> Array:
-        slope = weights * _slope(known.loss, (held @ x[..., None])[..., 0], labels)
+        slope = weights * _slope(loss, (held @ x[..., None])[..., 0], labels)
         total = namespace(x).sum(weights, axis=2, keepdims=True)
-        return (slope[:, :, None, :] @ held)[:, :, 0, :] + known.ridge * total * x
+        return (slope[:, :, None, :] @ held)[:, :, 0, :] + ridge * total * x
 
     def local_gradient(x: Array) -> Array:
-        slope = _slope(known.loss, (held @ x[..., None])[..., 0], labels)
-        return (slope[:, :, None, :] @ held)[:, :, 0, :] / n + known.ridge * x
+        slope = _slope(loss, (held @ x[..., None])[..., 0], labels)
+        return (slope[:, :, None, :] @ held)[:, :, 0, :] / n + ridge * x
 
-    return finite_sum(local_gradient, weighted_gradient, _smoothness(known.features, known.loss, known.ridge), draws)
+    return local_gradient, weighted_gradient

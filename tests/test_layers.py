@@ -45,6 +45,7 @@ ENGINE = [
     "worst_case",
     "oracle",
     "run",
+    "distributed",
     "moments",
     "store",
     "executors",
@@ -65,6 +66,7 @@ ENGINE = [
     "cli_watch",
     "cli_arguments",
     "cli_run",
+    "cli_agents",
     "cli_replay",
     "cli_check",
     "cli_calibrate",
@@ -96,6 +98,7 @@ ONLY_IN = {
     "jinja2": ("theorysim/report/",),
     "click": ("theorysim/cli",),
     "rich": ("theorysim/cli", "theorysim/report/"),
+    "mpi4py": ("theorysim/distributed.py",),
     "PEPit": ("theorysim/worst_case.py",),
     "cvxpy": ("theorysim/worst_case.py", "problems/_semidefinite.py"),
 }

@@ -44,7 +44,9 @@ class FiniteSum:
     ``(rows, m, n)``. ``draw_pool(draw, b, importance)``: how often each component is among b drawn with replacement from the
     pool of all m n, the same for all agents of a run, ``(rows, m, n)``; uniformly, or with chances that its smoothness sets.
     ``draw_local(draw, b)``: the same for b components of every agent, uniformly. ``chances(importance)``: q_ij, host, ``(m, n)``.
-    ``coin(draw, p)``: heads with probability p, the same for all agents of a run, ``(rows,)`` boolean.
+    ``coin(draw, p)``: heads with probability p, the same for all agents of a run, ``(rows,)`` boolean. ``share(i)``: the first
+    two functions for agent i alone, ``(rows, 1, d)`` and ``(rows, 1, n)``, on a copy of its own components; None where nobody
+    can run an agent by itself.
     """
 
     agents: int
@@ -55,6 +57,7 @@ class FiniteSum:
     draw_local: Callable[[Draw, int], Array]
     chances: Callable[[bool], Any]
     coin: Callable[[Draw, float], Array]
+    share: Callable[[int], tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import click
 from theorysim import __version__
 from theorysim.backend import CPU, gpu_problem, select
 from theorysim.check import settings
+from theorysim.cli_agents import agents_command
 from theorysim.cli_calibrate import calibrate_command
 from theorysim.cli_check import check_command
 from theorysim.cli_replay import replay_command
@@ -73,7 +74,16 @@ def cli() -> None:
     """Check the theorems of optimization papers by running their algorithms on problems with known constants."""
 
 
-for command in (check_command, replay_command, tighten_command, selftest_command, calibrate_command, run_command):
+COMMANDS = (
+    check_command,
+    replay_command,
+    tighten_command,
+    selftest_command,
+    calibrate_command,
+    run_command,
+    agents_command,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

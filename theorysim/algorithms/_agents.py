@@ -19,7 +19,7 @@ def mean(x: Array) -> Array:
 
 def over_agents(value: PerRow) -> PerRow:
     """A hyper-parameter ``(rows, 1)`` as ``(rows, 1, 1)``; a number as it stands."""
-    return value[:, None] if hasattr(value, "shape") and value.shape else value
+    return value[:, None, ...] if hasattr(value, "shape") and value.shape else value
 
 
 def require_samples(name: str, problem: Problem) -> None:

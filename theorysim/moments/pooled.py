@@ -27,11 +27,14 @@ from theorysim.agents import PooledMethod
 from theorysim.backend import to_host
 from theorysim.model import Cell, Problem, TheorysimError
 from theorysim.moments.pooled_costs import component_calls, computation_time, rounds
-from theorysim.moments.pooled_maps import Coordinates, Floats, System, coordinates, mixing, of_agents, of_averages
+from theorysim.moments.pooled_maps import Coordinates, Floats, System, coordinates, dense, mixing, of_agents, of_averages
+from theorysim.moments.pooled_symmetry import merged
 from theorysim.validation import positive, unknown
 
 _SMALL = 4  # variables: below it powers of the map of the second moments are cheaper than its steps
 _AT_ONCE = 512  # such powers
+_LOOK = 16  # steps from one look at overflow and underflow to the next
+_NOTHING = 1e-250
 
 
 def pooled_values(
@@ -45,11 +48,14 @@ def pooled_values(
     if cell.until is not None and (cell.record != "all" or positive("until", cell.until) <= 0):
         raise TheorysimError("until needs record='all': the moment is read off the first measure at every step")
     data = coordinates(instance.capabilities["pooled_coordinates"], method)
-    p = None if method.rounds is None else mixing(instance.capabilities["network"], method)
+    p, distinct = None, data
+    if method.rounds is not None:
+        network = instance.capabilities["network"]
+        p, distinct = mixing(network, method), merged(data, dense(network))
     tables = []
     for variant in range(variants):
-        system = _system(data, method, p, variant)
-        readers = [_reader(name, system, method) for name in cell.measure]
+        system = _system(distinct, method, p, variant)
+        readers = [_reader(name, system, data, method) for name in cell.measure]
         tables.append(_recorded(system, readers, steps, cell.until))
     values = np.stack(tables, axis=1)[:, :, : _last_record(tables)]
     return steps[: values.shape[2]], dict(zip(cell.measure, values, strict=True))
@@ -66,7 +72,8 @@ def _system(data: Coordinates, method: PooledMethod, p: Floats | None, variant: 
         return float(values[variant if len(values) > 1 else 0])
 
     chance, lr = number(method.chance), number(method.lr)
-    thetas = (0.0, 0.0, 0.0) if method.theta_1 is None else tuple(map(number, (method.theta_1, method.theta_2, method.mu)))
+    katyusha = method.theta_1 is not None
+    thetas = (number(method.theta_1), number(method.theta_2), number(method.mu)) if katyusha else (0.0, 0.0, 0.0)
     if not (np.isfinite([lr, *thetas]).all() and 0 <= chance <= 1):
         raise TheorysimError(f"lr={lr}, theta_1, theta_2, mu={thetas}, chance={chance}: give finite weights and a probability")
     if p is None:
@@ -102,8 +109,13 @@ def walk(system: System, steps: Sequence[int]) -> Iterator[Floats]:
 def _one_by_one(system: System, m: Floats, steps: Sequence[int]) -> Iterator[Floats]:
     done = 0
     for step in steps:
-        for _ in range(done, step):
+        for t in range(done, step):
             m = advanced(system, m)
+            if t % _LOOK == 0:
+                m = np.where(np.abs(m) < _NOTHING, 0.0, m)  # else the numbers just above 0 that remain are slow to multiply
+                if not np.isfinite(m).all():
+                    m = np.full_like(m, np.inf)
+                    break
         done = step
         yield m[None]
 
@@ -154,7 +166,8 @@ Reader = Callable[[NDArray[np.int64], Floats], Any]  # of the steps and their se
 def _squares(system: System, m: Floats, name: str) -> Floats:
     """E of the sum of squares over agents, by coordinate."""
     block = system.blocks[name]
-    return np.einsum("...ii->...i", m[..., block, block]).sum(axis=-1)
+    total: Floats = np.einsum("...ii->...i", m[..., block, block]).sum(axis=-1)
+    return total
 
 
 def _square_of_mean(system: System, m: Floats, name: str) -> Floats:
@@ -174,7 +187,8 @@ def _loss(system: System, m: Floats, name: str) -> Floats:
 def _variance(system: System, m: Floats, name: str) -> Floats:
     block, data = system.blocks[name], system.coordinates
     held = np.einsum("...ii->...i", m[..., block, block]) * system.held
-    return data.dim**2 * data.h**2 * data.weight * held.sum(axis=-1)
+    total: Floats = data.dim**2 * data.h**2 * data.weight * held.sum(axis=-1)
+    return total
 
 
 _OF_BLOCK: dict[str, tuple[Callable[[System, Floats, str], Floats], str]] = {
@@ -200,11 +214,11 @@ def _radius(maps: Floats) -> float:
     return float(np.abs(np.linalg.eigvals(maps)).max()) if np.isfinite(maps).all() else np.inf
 
 
-def _reader(name: str, system: System, method: PooledMethod) -> Reader:
+def _reader(name: str, system: System, data: Coordinates, method: PooledMethod) -> Reader:
     if name not in POOLED_EXPECTATIONS:
         raise unknown("measure of this expectation", name, POOLED_EXPECTATIONS)
     if name in _SPENT:
-        each = _SPENT[name](system.coordinates, method, system.chance)
+        each = _SPENT[name](data, method, system.chance)
         return lambda steps, m: each * steps
     if name in _OF_MAP:
         if name == "decay" and system.start.shape[-1] > _SMALL:

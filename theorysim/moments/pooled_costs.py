@@ -10,7 +10,7 @@ from theorysim.moments.pooled_maps import Coordinates, Floats
 
 def component_calls(data: Coordinates, method: PooledMethod, chance: float) -> float:
     """2 b + p N: component gradients of all agents together."""
-    return 2 * method.batch + chance * data.components * data.shares.shape[1]
+    return float(2 * method.batch + chance * data.components * data.shares.shape[1])
 
 
 def computation_time(data: Coordinates, method: PooledMethod, chance: float) -> float:

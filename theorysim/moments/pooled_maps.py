@@ -94,13 +94,18 @@ def mixing(network: Network, method: PooledMethod) -> Floats:
     round."""
     if not network.fixed:
         raise TheorysimError("this network changes or loses messages, so no expectation is computed; estimate it with runs=...")
-    weights = network.weights.toarray() if hasattr(network.weights, "toarray") else np.asarray(network.weights, dtype=float)
+    weights = dense(network)
 
     def mix(x: Floats) -> Floats:
         return weights @ x
 
     eye, rounds = np.eye(network.agents), method.rounds or 0
     return gossip.fast_mix(mix, eye, rounds, network.lambda_2) if method.fast else gossip.plain(mix, eye, rounds)  # type: ignore[no-any-return]
+
+
+def dense(network: Network) -> Floats:
+    """W."""
+    return network.weights.toarray() if hasattr(network.weights, "toarray") else np.asarray(network.weights, dtype=float)
 
 
 # ------------------------------------------------------------------------------------------------ exact averages
@@ -180,7 +185,8 @@ class _Parts(NamedTuple):
         s = self.of("s").copy()
         s[:, : self.holders] += v - self.of("v")
         s = self.mix @ s
-        return s - s.mean(axis=1, keepdims=True) + v.sum(axis=1, keepdims=True) / s.shape[1]
+        rows: Floats = s - s.mean(axis=1, keepdims=True) + v.sum(axis=1, keepdims=True) / s.shape[1]
+        return rows
 
     def untracked(self, v: Floats) -> Floats:
         """P(v' + gradients at x*)."""
