@@ -65,7 +65,8 @@ def _attained(audited: list[Finding]) -> Finding:
 def _agents(built: Problem, label: str) -> list[Finding]:
     """Noise of every agent and of their mean, in the last of which only independent parts cancel; zeta; W and rho."""
     known, m = built.constants, int(built.constants["m"])
-    noise, tilt = _noise(built)
+    noise, own = _noise(built)
+    tilt, drawn = float(np.sqrt((own**2).sum(axis=1).mean())), m * noise.shape[0] * noise.shape[1]
     pooled = np.stack([to_host(built.sample(built.start, Draw(t)) - built.gradient(built.start)) for t in _DRAWS])
     variance, twice = known["sigma"] ** 2, float((noise[0] * noise[1]).sum(axis=-1).mean())
     sizes = [_size(noise), m * _size(noise.mean(axis=2)), m * _size(pooled)]
@@ -77,6 +78,13 @@ def _agents(built: Problem, label: str) -> list[Finding]:
     return [
         band(np.divide(sizes, variance), 0.95, 1.05, label=f"{label}: {what}", predicted=1.0),
         band(twice / variance, -0.05, 0.05, label=f"{label}: correlation of the noise of two steps", predicted=0.0),
+        band(
+            np.linalg.norm(own.mean(axis=0)) / np.sqrt(variance / drawn),
+            0.0,
+            2.0,
+            label=f"{label}: mean over agents of g_i - grad f at x_i, in standard errors",
+            predicted=1.0,
+        ),
         band(abs(tilt - known["zeta"]), 0.0, 0.05 * known["sigma"], label=f"{label}: zeta, off by", predicted=0.0),
         band(off, 0.0, 1e-12, label=f"{label}: W and rho, off by", predicted=0.0),
     ]
@@ -86,12 +94,12 @@ def _size(noise: Floats) -> float:
     return float((noise**2).sum(axis=-1).mean())
 
 
-def _noise(built: Problem) -> tuple[Floats, float]:
-    """Noise of the agents, (steps, runs, m, d), each at a point of its own, and the root mean square of grad f_i - grad f."""
+def _noise(built: Problem) -> tuple[Floats, Floats]:
+    """Noise of the agents, (steps, runs, m, d), each at a point x_i of its own, and grad f_i - grad f at x_i, (m, d)."""
     xp, m = namespace(built.start), int(built.constants["m"])
     points = xp.stack([built.start * (1 + i / m) for i in range(m)], axis=1)
     exact = to_host(built.gradient(xp.reshape(points, (-1, points.shape[2])))).reshape(points.shape)
     answers = np.stack([to_host(built.capabilities["local_sample"](points, Draw(t))) for t in _DRAWS])
     noise = answers - exact
     own = noise.mean(axis=(0, 1))
-    return noise - own, float(np.sqrt((own**2).sum(axis=1).mean()))
+    return noise - own, own

@@ -92,7 +92,7 @@ def _constants(lab: Lab, graph: str, lazy: bool) -> dict[str, Any]:
     "transient: their own exponents are shown, not judged.",
     controls=[
         Control({"transient": _TRANSIENT.replace("m**3", "m")}, "the square root of the agents in alpha left out of the count"),
-        Control({"transient": _TRANSIENT.replace("**4", "**2")}, "(1 - rho)^(-2) in place of (1 - rho)^(-4)"),
+        Control({"transient": _TRANSIENT.replace("**4", "**3")}, "(1 - rho)^(-3) in place of (1 - rho)^(-4)"),
     ],
 )
 def network_shows_before_the_transient(lab: Lab, transient: str = _TRANSIENT) -> Finding:

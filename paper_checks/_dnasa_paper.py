@@ -133,7 +133,7 @@ SPREAD = 20.0  # zeta on networks
 
 def horizon_cells(lab: Lab, **params: Any) -> list[Cell]:
     """T grows: 8 agents, complete graph, L = sigma = 1."""
-    horizons = lab.pick(quick=(1000, 2000, 4000, 8000), full=(1000, 2000, 4000, 8000, 16_000))
+    horizons = lab.pick(quick=(1000, 2000, 4000), full=(1000, 2000, 4000, 8000, 16_000))
     return [run_cell(lab, instance(8, sigma=1.0), t, **params) for t in horizons]
 
 

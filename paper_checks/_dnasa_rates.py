@@ -38,7 +38,7 @@ def _over_horizons(traces: Sequence[Trace], label: str) -> Finding:
     source=f"abstract: optimal rate of nonconvex stochastic optimization (source); exponent and constants derived, {EXPLICIT}",
     kind="rate",
     statement=r"\mathbb E A\lesssim\frac{\Delta+\sqrt2\,\sigma+2L}{(nT)^{1/4}}",
-    assumptions="Complete graph, L = sigma = 1; m = 8, T = 1000 to 16000 (quick: 8000); full: also m = 16, T = 1000 to 64000.",
+    assumptions="Complete graph, L = sigma = 1; m = 8, T = 1000 to 16000 (quick: 4000); full: also m = 16, T = 1000 to 64000.",
     controls=[Control({"alpha": 0.1}, "a moving average that does not grow longer with the horizon")],
 )
 def rate_in_the_horizon(lab: Lab, alpha: float | None = None) -> Finding:

@@ -14,7 +14,7 @@ from theorysim.backend import CPU
 from theorysim.build import build_problem
 from theorysim.cli_arguments import parse_algorithm, parse_parameters, parse_value
 from theorysim.cli_text import filled, print_table
-from theorysim.distributed import Gathered, run_agents, simulated, world
+from theorysim.distributed import Gathered, agreed, run_agents, simulated, world
 from theorysim.measures import View, build_measure
 from theorysim.model import Algorithm, Array, Cell, TheorysimError
 from theorysim.noise import Draws
@@ -50,7 +50,7 @@ def agents_command(**options: Any) -> None:
     communicator = world()
     leads = communicator.Get_rank() == 0
     try:
-        cell = _cell(**options)
+        cell = agreed(communicator, lambda: _cell(leads, **options))
         gathered = run_agents(cell, communicator)
     except TheorysimError:
         if leads:
@@ -65,6 +65,7 @@ def agents_command(**options: Any) -> None:
 
 
 def _cell(
+    leads: bool,
     problem_name: str,
     algorithm_name: str,
     problem_words: tuple[str, ...],
@@ -78,7 +79,7 @@ def _cell(
     """What is asked for, or TheorysimError, before anything is computed."""
     what = problem(problem_name, **parse_parameters("-p", problem_words))
     how = parse_algorithm(algorithm_name, parse_parameters("-a", algorithm_words))
-    if csv_file is not None and (csv_file.is_dir() or not os.access(csv_file.absolute().parent, os.W_OK)):
+    if leads and csv_file is not None and (csv_file.is_dir() or not os.access(csv_file.absolute().parent, os.W_OK)):
         raise TheorysimError(f"cannot write {csv_file}; give a file in a folder that exists and that you may write")
     value = parse_value(record)
     listed = value if isinstance(value, list) else [value]

@@ -183,7 +183,7 @@ def run_agents(cell: Cell, communicator: Any) -> Gathered | None:
     """
     agent = int(communicator.Get_rank())
     post = over_mpi(communicator)
-    mine, algorithm, steps = _agreed(communicator, lambda: _prepared(cell, agent, communicator.Get_size(), post))
+    mine, algorithm, steps = agreed(communicator, lambda: _prepared(cell, agent, communicator.Get_size(), post))
     with one_blas_thread():
         done = walk(mine, algorithm, steps.tolist(), slice(agent, agent + 1))
     handed_in = communicator.gather((done.points, post.sent), root=_LEADER)
@@ -200,8 +200,8 @@ def simulated(cell: Cell) -> Walk:
         return walk(problem, algorithm, steps.tolist())
 
 
-def _agreed(communicator: Any, prepare: Callable[[], Any]) -> Any:
-    """What ``prepare`` gives; if it fails in one process it fails in all of them, so that none waits for another."""
+def agreed(communicator: Any, prepare: Callable[[], Any]) -> Any:
+    """What ``prepare`` gives; its TheorysimError in one process is raised in all of them, so that none waits for another."""
     try:
         made, trouble = prepare(), ""
     except TheorysimError as error:
