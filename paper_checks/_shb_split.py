@@ -10,7 +10,7 @@ from theorysim.analyses.band import band
 from theorysim.findings import Finding, Panel, Series, together
 from theorysim.lab import Lab
 from theorysim.model import Control
-from theorysim.paper_checks._shb_paper import MOMENTUM, PAPER, expectation, method, quadratic, step_decay
+from theorysim.paper_checks._shb_paper import MOMENTUM, PAPER, Floats, expectation, method, quadratic, step_decay
 from theorysim.registry import claim
 
 _PARTS = {"gap": "E f - f*", "gap_bias": "bias", "gap_variance": "variance"}
@@ -43,10 +43,15 @@ def momentum_wins_while_the_bias_decides(lab: Lab, momentum: str = MOMENTUM, sch
         traces = lab.run_all(cells)
         found[name] = {part: np.array([trace[part][0, -1] for trace in traces]) for part in _PARTS}
     ratio = found["SHB"]["gap"] / found["SGD"]["gap"]
-    tiny = np.finfo(float).tiny
-    panels = tuple(
-        Panel(text, "T", text, tuple(_series(name, horizons, np.maximum(each[part], tiny)) for name, each in found.items()))
-        for part, text in _PARTS.items()
+    split = [
+        _series(f"{name}: {_PARTS[part]}", horizons, each[part], role)
+        for name, each in found.items()
+        for part, role in (("gap_bias", "measured"), ("gap_variance", "predicted"))
+    ]
+    whole = [_series(name, horizons, each["gap"], "measured") for name, each in found.items()]
+    panels = (
+        Panel("Bias (solid) and variance (dashed) of step decay, kappa=1e4", "T", "part of E f - f*", tuple(split)),
+        Panel("Their sum", "T", "E f - f*", tuple(whole)),
     )
     wins = band(np.min(ratio), 0.0, 0.01, label="error of SHB / error of SGD, smallest over T")
     same = band(ratio[-1], 0.95, 1.05, label=f"error of SHB / error of SGD at T=2^{powers[-1]}", predicted=1.0)
@@ -59,6 +64,7 @@ def momentum_wins_while_the_bias_decides(lab: Lab, momentum: str = MOMENTUM, sch
     return together(wins, same, noise, adds, label="who wins when", panels=panels)
 
 
-def _series(name: str, horizons: list[int], values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Series:
-    shown = values > 1e-30  # a bias that has gone leaves the figure
-    return Series(name, tuple(float(t) for t, kept in zip(horizons, shown, strict=True) if kept), tuple(values[shown].tolist()))
+def _series(name: str, horizons: list[int], values: Floats, role: str) -> Series:
+    shown = values > 1e-9  # a bias that has gone leaves the figure
+    steps = tuple(float(t) for t, kept in zip(horizons, shown, strict=True) if kept)
+    return Series(name, steps, tuple(values[shown].tolist()), role)
