@@ -11,7 +11,7 @@ from theorysim.bounds import Bound
 from theorysim.findings import Finding, Panel, Series, Table, together
 from theorysim.lab import Lab
 from theorysim.model import Control, Spec
-from theorysim.paper_checks._mass_paper import PAPER, SGD, SLACK, Floats, S, decays, gaussian, local_slopes, mass, rates, scales
+from theorysim.paper_checks._mass_paper import PAPER, SGD, SLACK, Floats, decays, gaussian, local_slopes, mass, rates, scales
 from theorysim.registry import claim, problem
 
 _BATCHES = tuple(2**i for i in range(20))
@@ -66,9 +66,9 @@ def _curve(lab: Lab, data: Data, law: str, batches: tuple[int, ...]) -> Curve:
     r"\Bigr]^{-1/2}:\quad 1-\rho\sim m,\ m^{1/2},\ 1\text{ below, between and above }m_1^*=\min(\tfrac{L_1}L,\tilde\kappa),"
     r"\ m_2^*=\max(\tfrac{L_1}L,\tilde\kappa)",
     bound=_SAVED,
-    assumptions="Gaussian data, r eigenvalues 1 and d - r eigenvalues 1e-6, (d, r) = (2000, 1), (128, 40), (64, 1); m = 2^i, i < 20. Slopes "
-    "between m/2 and m: in [.9, 1.02] for m <= m1*/5; in [.45, .56] around sqrt(m1* m2*) where m2* >= 50 m1*; below .06 for "
-    "m/2 >= 8 m2*.",
+    assumptions="Gaussian data, r eigenvalues 1 and d - r eigenvalues 1e-6, (d, r) = (2000, 1), (128, 40), (64, 1); m = 2^i, i "
+    "< 20. Slopes between m/2 and m: in [.9, 1.02] for m <= m1*/5; in [.45, .56] around sqrt(m1* m2*) where m2* >= 50 m1*; "
+    "below .06 for m/2 >= 8 m2*.",
     controls=[Control({"law": "decoupled"}, "component-decoupled data have m1* = m2* and no diminishing regime")],
 )
 def three_batch_regimes(lab: Lab, law: str = "gaussian") -> Finding:
@@ -77,17 +77,26 @@ def three_batch_regimes(lab: Lab, law: str = "gaussian") -> Finding:
     batches = np.array(_BATCHES, dtype=float)
     for data in (Data(2000, 1), Data(128, 40), Data(64, 1)):
         curve, (first, second) = _curve(lab, data, law, _BATCHES), data.critical
-        slopes, middle, low, high = local_slopes(batches, curve.mass), np.sqrt(batches[1:] * batches[:-1]), batches[:-1], batches[1:]
+        slopes, middle, low, high = (
+            local_slopes(batches, curve.mass),
+            np.sqrt(batches[1:] * batches[:-1]),
+            batches[:-1],
+            batches[1:],
+        )
         between = (middle >= np.sqrt(first * second) / 2) & (middle <= 2 * np.sqrt(first * second)) & (second >= 50 * first)
         windows = {"linear": (high <= first / 5, 0.9, 1.02, 1.0), "diminishing": (between, 0.45, 0.56, 0.5)}
         windows["saturated"] = (low >= 8 * second, -0.01, 0.06, 0.0)
         for name, (inside, least, most, claimed) in windows.items():
             if inside.any():
-                parts.append(band(slopes[inside], least, most, label=f"{data.label}: {name} regime, slopes in m", predicted=claimed))
+                parts.append(
+                    band(slopes[inside], least, most, label=f"{data.label}: {name} regime, slopes in m", predicted=claimed)
+                )
         parts.append(band(curve.mass * curve.s, *SLACK, label=f"{data.label}: (1 - rho) S_m", predicted=2.0))
         parts += _formula(curve, data, first) if law == "gaussian" else []
         panels.append(_panel(curve, data))
-        rows += [(data.label, int(m), *each) for m, *each in zip(batches, curve.mass, curve.sgd, curve.mass * curve.s, strict=True)]
+        rows += [
+            (data.label, int(m), *each) for m, *each in zip(batches, curve.mass, curve.sgd, curve.mass * curve.s, strict=True)
+        ]
     table = Table("Rates", ("data", "m", "1 - rho of MaSS", "1 - rho of SGD", "(1 - rho) S_m"), tuple(rows))
     return together(*parts, label="batch regimes", panels=tuple(panels), tables=(table,))
 
@@ -99,7 +108,9 @@ def _formula(curve: Curve, data: Data, first: float) -> list[Finding]:
     small, large = batches[1:] <= ratio / 5, batches[:-1] >= 16 * ratio
     gain = (curve.s[0] / curve.s / batches)[batches <= first]
     return [
-        band(curve.s / curve.s[0] / curve.saved, 1 - 1e-9, 1 + 1e-9, label=f"{data.label}: S_m/S_1 by its formula", predicted=1.0),
+        band(
+            curve.s / curve.s[0] / curve.saved, 1 - 1e-9, 1 + 1e-9, label=f"{data.label}: S_m/S_1 by its formula", predicted=1.0
+        ),
         band(gain, 0.5, 1 + 1e-9, label=f"{data.label}: gain of 1/S_m over batches of one, per sample, m <= m1*"),
         *([band(steep[small], 0.75, 1.02, label=f"{data.label}: SGD, linear", predicted=1.0)] if small.any() else []),
         band(steep[large], -0.01, 0.1, label=f"{data.label}: SGD, saturated from L1/L on", predicted=0.0),

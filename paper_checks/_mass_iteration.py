@@ -63,7 +63,7 @@ def _methods(noise: Noise) -> dict[str, tuple[Spec, Weights]]:
     kind="identity",
     statement=r"w_{t+1}=u_t-\eta_1 g_t,\qquad u_{t+1}=(1+\gamma)w_{t+1}-\gamma w_t+\eta_2 g_t,\qquad"
     r"\gamma=\frac{S-1}{S+1},\ \eta_2=\frac{\eta_1S}{S+1}\bigl(1-\tfrac1{\tilde\kappa_m}\bigr)",
-    assumptions="Eigenvalues 1, .4, .1, batches of 2, four laws of the data, 40 steps; every method on the same gradients.",
+    assumptions="Eigenvalues 1, .4, .1, batches of four, four laws of the data, 40 steps; every method on the same gradients.",
     controls=[
         Control({"method": "without eta_2"}, "no compensation"),
         Control({"method": "-eta_2"}, "the compensation with the wrong sign"),
@@ -102,10 +102,11 @@ def _follows(lab: Lab, instance: Spec, spec: Spec, weights: Weights, label: str,
     PAPER,
     source="second moments of (w, u) (derived)",
     kind="identity",
-    statement=r"\bigl(\mathbb E w^2,\ \mathbb E wu,\ \mathbb E u^2\bigr)_{t+1}=M\,\bigl(\mathbb E w^2,\ \mathbb E wu,\ \mathbb E u^2"
-    r"\bigr)_t+n",
-    assumptions="The instances of the update rule; expectations of distance and loss at steps up to 200, computed from the products "
-    "of w and u, which are another pair of variables than those of the exact computation. Label noise s: E f tends to a floor.",
+    statement=r"\bigl(\mathbb E w^2,\ \mathbb E wu,\ \mathbb E u^2\bigr)_{t+1}"
+    r"=M\,\bigl(\mathbb E w^2,\ \mathbb E wu,\ \mathbb E u^2\bigr)_t+n",
+    assumptions="The instances of the update rule; expectations of distance and loss at steps up to 200, computed from the "
+    "products of w and u, which are another pair of variables than those of the exact computation. Label noise s: E f tends to "
+    "a floor.",
     controls=[
         Control({"method": "without eta_2"}, "no compensation"),
         Control({"method": "SGD"}, "without momentum"),
@@ -137,8 +138,8 @@ def _expected(lab: Lab, instance: Spec, spec: Spec, weights: Weights, noise: Noi
     source="M1, M2 (derived): simulation of what is computed",
     kind="identity",
     statement=r"\Bigl|\tfrac1R\sum_r f(w_t^{(r)})-\mathbb E f(w_t)\Bigr|\le 4\ \text{standard errors}",
-    assumptions="The instances of the update rule; every method on every law of the data, 2e4 runs (full: 2e5), t = 1, 2, 5 (later the "
-    "tails are too heavy for standard errors), gap and squared distance.",
+    assumptions="The instances of the update rule; every method on every law of the data, 2e4 runs (full: 2e5), t = 1, 2, 5 "
+    "(later the tails are too heavy for standard errors), gap and squared distance.",
     controls=[
         Control({"method": "without eta_2"}, "simulated without the compensation"),
         Control({"batch": 2}, "simulated with half the batch"),
@@ -183,7 +184,8 @@ _LABELS: dict[str, Any] = {"data": "gaussian", "dim": 3, "spectrum": [1.0, 0.1, 
     source="label noise (derived; measured)",
     kind="identity",
     statement=r"\lim_{t\to\infty}\mathbb E f(w_t)\propto s^2,\qquad=0\text{ for }s=0",
-    assumptions="Gaussian data, eigenvalues 1, .1, .01, m = 1 (L1 = 3.11, kappa~ = 5), noise of the labels s = .1, .2, .4; 1e6 steps.",
+    assumptions="Gaussian data, eigenvalues 1, .1, .01, m = 1 (L1 = 3.11, kappa~ = 5), noise of the labels s = .1, .2, .4; 1e6 "
+    "steps.",
     controls=[Control({"noise": 0.0}, "labels that interpolate leave no floor")],
 )
 def label_noise_leaves_a_floor(lab: Lab, noise: float = 0.1) -> Finding:

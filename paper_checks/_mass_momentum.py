@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -15,7 +15,7 @@ from theorysim.findings import Finding, Panel, Series, Table, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Control, Spec
 from theorysim.paper_checks._mass_paper import PAPER, Floats, decays, decoupled, mass, rates
-from theorysim.registry import algorithm, claim
+from theorysim.registry import algorithm, claim, problem
 
 _ROUNDS = 6  # of refining a grid of 33 momenta: to 1e-9
 
@@ -55,19 +55,21 @@ def _threshold(lab: Lab, instance: Spec, lr: float) -> float:
 
 @claim(
     PAPER,
-    source="SGD with Nesterov's momentum may diverge (source: abstract); interval [.6, 1] (recalled, true for c >= 5); exact limit "
-    "(derived)",
+    source="SGD with Nesterov's momentum may diverge (source: abstract); interval [.6, 1] (recalled, true for c >= 5); exact "
+    "limit (derived)",
     kind="threshold",
     statement=r"\eta=1/L_1,\ \gamma\in[0.6,1)\ \Rightarrow\ \mathbb E\|w_t\|^2\to\infty",
-    assumptions="Component-decoupled data, m = 1, kappa_inf = 100, c = 5..48 (full: also 3 and 4 for the limit itself, where it lies above "
-    ".6). gamma = 1 is the limit of the grid and not a member.",
+    assumptions="Component-decoupled data, m = 1, kappa_inf = 100, c = 5..48 (full: also 3 and 4 for the limit itself, where "
+    "it lies above .6). gamma = 1 is the limit of the grid and not a member.",
     controls=[
         Control({"cs": (3.0, 4.0)}, "at c = 3, 4 the limit lies above .6"),
         Control({"batch": 100}, "with less noise the same weights converge"),
         Control({"step": 0.1}, "a tenth of the step size converges longer"),
     ],
 )
-def nesterov_diverges(lab: Lab, cs: tuple[float, ...] = (5.0, 6.0, 9.0, 12.0, 20.0, 48.0), batch: int = 1, step: float = 1) -> Finding:
+def nesterov_diverges(
+    lab: Lab, cs: tuple[float, ...] = (5.0, 6.0, 9.0, 12.0, 20.0, 48.0), batch: int = 1, step: float = 1
+) -> Finding:
     """With eta = 1/L1 Nesterov's method diverges on least squares for every momentum from .6 on, and in fact from about .5 on."""
     grid, sound = np.append(np.linspace(0.6, 0.999, 24), 1 - np.geomspace(1e-4, 1e-8, 5)), cs[0] >= 5 and batch == 1 and step == 1
     parts, rows = [], []
@@ -104,8 +106,8 @@ Evaluate = Callable[[Floats, Floats], Floats]
 def tuned(lab: Lab, instance: Spec, method: str) -> Best:
     """The largest 1 - rho over ln eta in [ln 1e-8, ln 2] and the logit of 1 - momentum down to 1e-8.
 
-    A grid of 25 x 22; then for every momentum the step size is refined around its best one (1 - rho has one peak, a sharp edge, in
-    the step size), and twice the momentum between the neighbours of the best one, along 1 - momentum ~ eta.
+    A grid of 25 x 22; then for every momentum the step size is refined around its best one (1 - rho has one peak, a sharp
+    edge, in the step size), and twice the momentum between the neighbours of the best one, along 1 - momentum ~ eta.
     """
 
     def evaluate(ln_lr: Floats, logit: Floats) -> Floats:
@@ -143,41 +145,46 @@ _LIMITS = {"nesterov": "4/(c - 3)", "heavy_ball": "4/(c - 1)"}
     PAPER,
     source="SGD with Nesterov's momentum does not accelerate SGD (source: abstract); sharp constants (derived to leading order)",
     kind="rate",
-    statement=r"\max_{\eta,\gamma}(1-\rho)\,\kappa_\infty\to\frac4{c-3}\ (\text{Nesterov}),\ \frac4{c-1}\ (\text{heavy ball}),\qquad"
+    statement=r"\max_{\eta,\gamma}(1-\rho)\,\kappa_\infty\to\frac4{c-3}\ (\text{Nesterov}),\ "
+    r"\frac4{c-1}\ (\text{heavy ball}),\qquad"
     r"1-\rho_{\rm MaSS}\sim\kappa_\infty^{-1/2}",
     bound="4/(c - 3)",
-    assumptions="Component-decoupled data, m = 1, c = 4..48, eigenvalues 1 and 1/kappa_inf, kappa_inf = 1e3..1e6; step size and momentum "
-    "tuned by a grid of 25 x 22 and finer grids around its best points.",
+    assumptions="Component-decoupled data, m = 1, c = 4..48, eigenvalues 1 and 1/kappa_inf, kappa_inf = 1e3..1e6; step size "
+    "and momentum tuned by a grid of 25 x 22 and finer grids around its best points.",
     controls=[
-        Control({"batch": 10**9}, "with gradients that are nearly exact momentum accelerates"),
+        Control({"noisy": False}, "with exact gradients momentum accelerates"),
         Control({"cs": (3.0,), "methods": ("nesterov",)}, "at c = 3 the obstruction disappears for Nesterov's method"),
     ],
 )
 def momentum_does_not_accelerate(
-    lab: Lab, cs: tuple[float, ...] = (), methods: tuple[str, ...] = ("nesterov", "heavy_ball"), batch: int = 1
+    lab: Lab, cs: tuple[float, ...] = (), methods: tuple[str, ...] = ("nesterov", "heavy_ball"), noisy: bool = True
 ) -> Finding:
-    """However step size and momentum are tuned, Nesterov and heavy ball need as many steps as SGD up to a constant; MaSS does not."""
+    """However step size and momentum are tuned, Nesterov and heavy ball save a constant factor over SGD; MaSS saves a root."""
     parts, rows, curves = [], [], []
     kappas = lab.pick(quick=(1e3, 1e6), full=(1e3, 1e4, 1e5, 1e6))
     every = cs or lab.pick(quick=(4.0, 48.0), full=(4.0, 5.0, 6.0, 8.0, 12.0, 48.0))
     for method in methods:
-        for c in every if batch == 1 else (6.0,):
-            best = [tuned(lab, decoupled(c, kappa, batch=batch), method) for kappa in kappas]
+        for c in every if noisy else (6.0,):
+            best = [tuned(lab, decoupled(c, kappa) if noisy else _exact(kappa), method) for kappa in kappas]
             products, label = np.array([each.decay for each in best]) * np.array(kappas), f"{method}, c={c:g}"
-            axes = {"variable": "kappa_inf", "quantity": "1 - rho"}
-            limits = {"low": -1.0, "high": -0.95, "predicted": -1.0}
-            parts.append(slope(kappas, products / np.array(kappas), label=f"{label}: slope", **limits, **axes))
-            if batch == 1 and c > 3:
+            settings: dict[str, Any] = {"low": -1.0, "high": -0.95, "predicted": -1.0, "variable": "kappa_inf"}
+            parts.append(slope(kappas, products / np.array(kappas), label=f"{label}: slope", quantity="1 - rho", **settings))
+            if noisy and c > 3:
                 limit = float(Bound(_LIMITS[method])({"c": c}))
                 parts.append(band(products / limit, high=1.002, label=f"{label}: (1 - rho) kappa_inf / limit", predicted=1.0))
                 parts.append(band(products[-1] / limit, low=0.98, label=f"{label}: the limit is approached", predicted=1.0))
             curves.append(Series(label, kappas, tuple(products)))
             rows += [(method, c, k, y, each.lr, each.momentum) for k, y, each in zip(kappas, products, best, strict=True)]
-    if not cs and batch == 1:
+    if not cs and noisy:
         parts += _of_mass(lab, every, kappas, curves)
     panel = Panel("Best weights: (1 - rho) kappa_inf", "kappa_inf", "(1 - rho) kappa_inf", tuple(curves))
     table = Table("Tuned momentum", ("method", "c", "kappa_inf", "(1 - rho) kappa_inf", "eta", "momentum"), tuple(rows))
     return together(*parts, label="tuned momentum", panels=(panel,), tables=(table,))
+
+
+def _exact(kappa: float) -> Spec:
+    """The same quadratic with exact gradients."""
+    return problem("anisotropic_quadratic", dim=2, spectrum=[1.0, 1 / kappa])
 
 
 def _of_mass(lab: Lab, cs: tuple[float, ...], kappas: tuple[float, ...], curves: list[Series]) -> list[Finding]:
@@ -185,6 +192,8 @@ def _of_mass(lab: Lab, cs: tuple[float, ...], kappas: tuple[float, ...], curves:
     parts = []
     for c in cs:
         y, name = decays(rates(lab, [decoupled(c, kappa) for kappa in kappas], mass())), f"MaSS, c={c:g}"
-        parts.append(slope(kappas, y, low=-0.52, label=f"{name}: slope", predicted=-0.5, variable="kappa_inf", quantity="1 - rho"))
+        parts.append(
+            slope(kappas, y, low=-0.52, label=f"{name}: slope", predicted=-0.5, variable="kappa_inf", quantity="1 - rho")
+        )
         curves.append(Series(name, kappas, tuple(y * np.array(kappas))))
     return parts

@@ -2,9 +2,9 @@
 
 Letters: f(w) = E (x'w - y)^2 / 2 with y = x'w*, H = E xx', L and mu its largest and smallest non-zero eigenvalue. L1 and kappa~
 are the smallest numbers with E |x|^2 xx' <= L1 H and E (x'H^-1 x) xx' <= kappa~ H; for minibatches of m, L_m, kappa~_m and
-kappa_m = L_m/mu. S = sqrt(kappa_m kappa~_m). kappa_inf = L/mu is what sweeps vary. rho is the spectral radius of the map of second
-moments, so expectations shrink like rho^t; the measure ``decay`` is 1 - rho. MaSS with the theory's constants: eta_1 = 1/L_m,
-alpha = 1/S, gamma = (1 - alpha)/(1 + alpha), eta_2 = eta_1 (1 - 1/kappa~_m)/(1 + alpha). Evidence marks: *source* (read),
+kappa_m = L_m/mu. S = sqrt(kappa_m kappa~_m). kappa_inf = L/mu is what sweeps vary. rho is the spectral radius of the map of
+second moments, so expectations shrink like rho^t; the measure ``decay`` is 1 - rho. MaSS with the theory's constants: eta_1 =
+1/L_m, alpha = 1/S, gamma = (1 - alpha)/(1 + alpha), eta_2 = eta_1 (1 - 1/kappa~_m)/(1 + alpha). Evidence marks: *source* (read),
 *recalled*, *derived* (proved for this check).
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theorysim.bounds import Bound
+from theorysim.findings import Finding, Verdict
 from theorysim.lab import Lab
 from theorysim.model import Cell, Paper, Spec
 from theorysim.registry import algorithm, problem
@@ -106,3 +107,8 @@ def local_slopes(x: Iterable[float], y: Iterable[float]) -> Floats:
     values = np.array(list(y), dtype=float)
     logs = np.log(np.where(values > 0, values, np.nan))
     return np.asarray(np.diff(logs) / np.diff(np.log(np.array(list(x), dtype=float))))
+
+
+def says_nothing(label: str) -> Finding:
+    """What a method in a control says that does not move: the control must fail for its own reason."""
+    return Finding(label, Verdict.UNDECIDED, "the method in the place of MaSS does not move, so it says nothing")

@@ -11,7 +11,7 @@ from theorysim.backend import namespace, to_host
 from theorysim.bounds import Bound
 from theorysim.findings import Finding, Panel, Series, Table, together
 from theorysim.lab import Lab
-from theorysim.model import Cell, Control, Draw, Spec
+from theorysim.model import Cell, Control, Draw, Problem, Spec
 from theorysim.paper_checks._mass_paper import METHODS, PAPER, SGD, Floats, S, decoupled, gaussian
 from theorysim.registry import algorithm, claim, problem
 from theorysim.trace import Trace
@@ -22,12 +22,6 @@ _TOLERANCE = 1e-4  # of the loss of the function 0
 
 def _machine(batch: int = 4) -> Spec:
     return problem("kernel_machine", samples=100, width=3.0, batch=batch)
-
-
-def _grid() -> Spec:
-    """Nesterov's method with sixteen pairs of step size and momentum."""
-    pairs = [(size, momentum) for size in (1.0, 0.3, 0.1, 0.03) for momentum in (0.3, 0.6, 0.9, 0.97)]
-    return algorithm("nesterov", lr=[f"{size}/L_m" for size, _ in pairs], momentum=[momentum for _, momentum in pairs])
 
 
 def _loss(trace: Trace) -> Floats:
@@ -48,26 +42,26 @@ def _arrival(trace: Trace) -> float:
     kind="separation",
     statement=r"\text{steps of SGD}\ge4\times\text{steps of MaSS},\qquad\mathbb E\|w_t-w^*\|^2\le2(1-\tfrac1S)^t\|w_0-w^*\|^2",
     bound=_BOUND,
-    assumptions="Gaussian kernel of width 3 on 100 digits of scikit-learn (8 x 8 pixels / 16), labels 0..9 / 9, batches of 4 and 8, "
-    "gradients in function space from h = 0; L1 = 1, kappa~ = 100 exactly, mu measured. Steps to 1e-4 of the first loss.",
+    assumptions="Gaussian kernel of width 3 on 100 digits of scikit-learn (8 x 8 pixels / 16), labels 0..9 / 9, batches of 4 "
+    "and 8, gradients in function space from h = 0; L1 = 1, kappa~ = 100 exactly, mu measured. Steps to 1e-4 of the first "
+    "loss. Other step sizes and momenta may serve Nesterov's method well here: only those of MaSS are judged.",
     controls=[
         Control({"method": "SGD"}, "SGD in the place of MaSS"),
         Control({"method": "without eta_2"}, "the same weights without the compensation diverge"),
     ],
 )
 def kernel_machine(lab: Lab, method: str = "MaSS") -> Finding:
-    """On a kernel machine for real digits MaSS, with constants measured and nothing tuned, beats SGD and a grid of Nesterov's."""
+    """On a kernel machine for real digits MaSS, with its constants measured and nothing tuned, needs far fewer steps than SGD."""
     parts, panels, rows, runs = [], [], [], lab.runs(lab.pick(quick=8, full=64))
     for batch in lab.pick(quick=(4,), full=(4, 8)) if method == "MaSS" else (4,):
         label, record = f"m={batch}", tuple(range(0, 12_001, 50))
         cells = [Cell(_machine(batch), each, 12_000, runs, ("gap",), record) for each in (METHODS[method], SGD)]
         fast, plain = lab.run_all(cells)
         ours, theirs = _arrival(fast), _arrival(plain)
-        ratio = (12_000 if np.isnan(theirs) else theirs) / ours
-        parts.append(band(ratio, low=4.0, high=40.0, label=f"{label}: steps of SGD (at least) / steps of MaSS"))
+        parts.append(band(theirs / ours, 4.0, 40.0, label=f"{label}: steps of SGD / steps of MaSS"))
         rows.append((batch, ours, theirs))
         if method == "MaSS":
-            parts += [_bounded(lab, batch, runs, label), *_nesterov(lab, batch, int(ours), runs, label)]
+            parts += [_bounded(lab, batch, runs, label), _nesterov(lab, batch, runs, label)]
         curves = [
             Series(name, tuple(map(float, record[1:])), tuple(np.maximum(_loss(trace)[0, 1:], 1e-30)))
             for name, trace in (("MaSS", fast), ("SGD", plain))
@@ -78,19 +72,21 @@ def kernel_machine(lab: Lab, method: str = "MaSS") -> Finding:
 
 
 def _bounded(lab: Lab, batch: int, runs: int, label: str) -> Finding:
-    """The distance against its bound, over 6 S steps; the measured power 2/S would be (1 - 2/S)^t."""
+    """The distance against its bound, over about 6 S steps."""
     steps = tuple(np.unique(np.rint(np.geomspace(1, 3000, 25)).astype(int)).tolist())
     trace = lab.run(Cell(_machine(batch), METHODS["MaSS"], steps[-1], runs, ("distance:2",), (0, *steps)))
     constants = {name: np.ravel(value)[0] for name, value in trace.constants.items()}
     bound = Bound(_BOUND)({**constants, "T": np.array(steps, dtype=float)})
-    return bound_in_expectation(np.array(steps, float), trace["distance:2"][:, 1:] ** 2, bound, label=f"{label}: |w - w*|^2 / bound")
+    return bound_in_expectation(
+        np.array(steps, float), trace["distance:2"][:, 1:] ** 2, bound, label=f"{label}: |w - w*|^2 / bound"
+    )
 
 
-def _nesterov(lab: Lab, batch: int, steps: int, runs: int, label: str) -> list[Finding]:
-    """No pair of the grid is there before MaSS is, though one of them gets below a tenth of the loss; the least loss counts."""
-    trace = lab.run(Cell(_machine(batch), _grid(), steps, runs, ("gap",), "last"))
-    least = float(np.nanmin(np.where(np.isfinite(_loss(trace)), _loss(trace), np.nan)[:, -1]))
-    return [band(least, _TOLERANCE, 0.1, label=f"{label}: least loss of Nesterov's grid when MaSS arrives")]
+def _nesterov(lab: Lab, batch: int, runs: int, label: str) -> Finding:
+    """Step size and momentum of MaSS in Nesterov's method: it diverges."""
+    spec = algorithm("nesterov", lr="1/L_m", momentum=f"({S} - 1)/({S} + 1)")
+    trace = lab.run(Cell(_machine(batch), spec, 200, runs, ("gap",), "last"))
+    return band(_loss(trace)[0, -1], low=10.0, label=f"{label}: loss of Nesterov's method with these weights after 200 steps")
 
 
 # ------------------------------------------------------------------------------------------------ assumptions
@@ -101,6 +97,7 @@ _AUDITED = {
     "decoupled, two points": decoupled(4.0, 10.0, batch=2),
     "kernel machine": _machine(1),
     "strong growth": problem("strong_growth", rho=3.0),
+    "exact gradients": problem("anisotropic_quadratic", dim=2, spectrum=[1.0, 0.1]),
 }
 
 
@@ -109,8 +106,8 @@ _AUDITED = {
     source="definitions of L1 and kappa~ (recalled), their values by data and batch (derived)",
     kind="identity",
     statement=r"\mathbb E\|g\|^2\le L_m\,e^\top He,\qquad\mathbb E\|g\|_{H^{-1}}^2\le\tilde\kappa_m\,e^\top He,\qquad e=u-w^*",
-    assumptions="Every kind of instance; e along the largest eigenvalue, where both are attained; about 4e4 gradients each. Smoothness, "
-    "convexity, norms and distances are measured again by the certificate.",
+    assumptions="Every kind of instance; e along the largest eigenvalue, where both are attained; about 4e4 gradients each. "
+    "Smoothness, convexity, norms and distances are measured again by the certificate.",
     controls=[
         Control({"smooth": "lambda_max"}, "lambda_max in the place of L_m"),
         Control({"spread": "1"}, "1 in the place of kappa~_m"),
@@ -123,7 +120,7 @@ def assumptions_hold(lab: Lab, smooth: str = "L_m", spread: str = "kappa_tilde_m
         if not any(named.values()):
             parts.append(certificate(lab.build(spec), label=name))
             parts += _stated(lab, spec, name)
-        if spec.name != "strong_growth":
+        if spec.name in ("least_squares", "kernel_machine"):
             parts += _growth(lab, spec, smooth, spread, name)
     return together(*parts, label="assumptions")
 
@@ -147,22 +144,36 @@ def _stated(lab: Lab, spec: Spec, label: str) -> list[Finding]:
     """Constants that are the same number twice: through L1 and kappa~, the spectrum, or the law of the gradients."""
     built = lab.build(spec)
     values = {name: float(np.ravel(value)[0]) for name, value in built.constants.items()}
-    if spec.name == "strong_growth":
-        w = built.start
-        heard = np.concatenate([to_host(built.sample(w, Draw(t))) for t in range(1, 4001)])
-        growth = np.mean(np.sum(heard**2, axis=1)) / np.sum(to_host(built.gradient(w)) ** 2)
-        pairs = {"rho": (values["rho"], growth, 0.1), "L/mu": (values["lambda_max"] / values["mu"], 200.0, 1e-9)}
-    else:
-        spectrum, m = np.asarray(built.capabilities["spectrum"]), values["M"]
-        low, top = float(spectrum.min()), float(spectrum.max())
-        pairs = {
-            "lambda_min": (values["lambda_min"], low, 1e-9),
-            "lambda_max": (values["lambda_max"], top, 1e-9),
-            "trace": (values["trace_H"], float(spectrum.sum()), 1e-9),
-            "kappa": (values["kappa"], values["L1"] / low, 1e-9),
-            "L_m": (values["L_m"], values["L1"] / m + (m - 1) / m * top, 1e-9),
-            "kappa~_m": (values["kappa_tilde_m"], values["kappa_tilde"] / m + (m - 1) / m, 1e-9),
-            "kappa_m": (values["kappa_m"], values["L_m"] / low, 1e-9),
-            "M": (m, float(spec.arguments.get("batch", 1)), 1e-9),
-        }
-    return [band(a / b, 1 - off, 1 + off, label=f"{label}: {name}, stated / again", predicted=1.0) for name, (a, b, off) in pairs.items()]
+    again = _strong_growth_again(built) if spec.name == "strong_growth" else _quadratic_again(built, spec, values)
+    within = {"rho": 0.1}
+    return [
+        band(
+            values[name] / value,
+            1 - within.get(name, 1e-9),
+            1 + within.get(name, 1e-9),
+            label=f"{label}: {name}, stated / again",
+            predicted=1.0,
+        )
+        for name, value in again.items()
+    ]
+
+
+def _quadratic_again(built: Problem, spec: Spec, values: dict[str, float]) -> dict[str, float]:
+    spectrum, m = np.asarray(built.capabilities["spectrum"]), float(spec.arguments.get("batch", 1))
+    low, top, total = float(spectrum.min()), float(spectrum.max()), float(spectrum.sum())
+    again = {"lambda_min": low, "lambda_max": top, "trace_H": total, "L_1norm": total, "L_infnorm": top, "M": m}
+    if "L1" not in values:
+        return again
+    return again | {
+        "kappa": values["L1"] / low,
+        "L_m": values["L1"] / m + (m - 1) / m * top,
+        "kappa_tilde_m": values["kappa_tilde"] / m + (m - 1) / m,
+        "kappa_m": values["L_m"] / low,
+    }
+
+
+def _strong_growth_again(built: Problem) -> dict[str, float]:
+    heard = np.concatenate([to_host(built.sample(built.start, Draw(t))) for t in range(1, 4001)])
+    growth = np.mean(np.sum(heard**2, axis=1)) / np.sum(to_host(built.gradient(built.start)) ** 2)
+    a = np.geomspace(1.0, 1e-2, 6)
+    return {"rho": float(growth), "mu": a[-1], "lambda_max": 2 * a[0], "L_1norm": 2 * float(a.sum())}

@@ -7,7 +7,7 @@ import numpy as np
 from theorysim.analyses.band import band
 from theorysim.findings import Finding, Panel, Series, Table, together
 from theorysim.lab import Lab
-from theorysim.model import Control
+from theorysim.model import Control, Spec
 from theorysim.paper_checks._mass_paper import (
     METHODS,
     PAPER,
@@ -20,6 +20,7 @@ from theorysim.paper_checks._mass_paper import (
     local_slopes,
     mass,
     rates,
+    says_nothing,
     scales,
 )
 from theorysim.registry import claim
@@ -34,8 +35,9 @@ _QUICK, _FULL = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e8, 1e10), tuple(10.0**k for k i
     source="linear rate of MaSS (recalled; derived again with constants; limit 2 and bands measured)",
     kind="tight",
     statement=_RATE + r",\qquad 1-\rho\sim\kappa^{-1/2}",
-    assumptions="Interpolation; eigenvalues L once and mu = L/kappa_inf; component-decoupled data with c = 6 and Gaussian data with "
-    "d = 4, 64, 1000, m = 1. Slopes over one decade of kappa_inf >= 1e3, for Gaussian data where kappa_inf >= 50 d at both ends.",
+    assumptions="Interpolation; eigenvalues L once and mu = L/kappa_inf; component-decoupled data with c = 6 and Gaussian data "
+    "with d = 4, 64, 1000, m = 1. Slopes over one decade of kappa_inf >= 1e3, for Gaussian data where kappa_inf >= 50 d at "
+    "both ends.",
     controls=[
         Control({"method": "without eta_2"}, "without the compensation the same momentum diverges"),
         Control({"method": "-eta_2"}, "the compensation has the sign of a step uphill"),
@@ -48,25 +50,29 @@ def accelerated_rate(lab: Lab, method: str = "MaSS", data: tuple[str, ...] = ("d
     """MaSS contracts by 1 - 1/S or better a step, by 1 - 2/S at most: a root of the condition number of SGD."""
     kappas = lab.pick(quick=_QUICK, full=_FULL)
     parts, curves, rows = [], [], []
-    for c in lab.pick(quick=(6.0,), full=(2.0, 4.0, 6.0, 12.0, 48.0)) if "decoupled" in data else ():
-        found = rates(lab, [decoupled(c, kappa) for kappa in kappas], METHODS[method])
-        y, s = decays(found), scales(found)
-        label, chosen = f"decoupled, c={c:g}", np.array(kappas) >= 1e3
+    for label, instances, least in _cases(lab, kappas, data):
+        found = rates(lab, instances, METHODS[method])
+        y, s, chosen = decays(found), scales(found), np.array(kappas) >= least
+        if method != "MaSS" and not y.any():
+            return says_nothing("rate of MaSS")
         parts += [_inside(y * s, label), _slopes(np.array(kappas)[chosen], y[chosen], label)]
-        curves.append(Series(label, tuple(kappas), tuple(y * s)))
-        rows += [(label, kappa, decay, decay * each) for kappa, decay, each in zip(kappas, y, s, strict=True)]
-    for dim in (4, 64, 1000) if "gaussian" in data else ():
-        found = rates(lab, [gaussian(dim, kappa) for kappa in kappas], METHODS[method])
-        y, s = decays(found), scales(found)
-        label, chosen = f"Gaussian, d={dim}", np.array(kappas) >= max(1e3, 50 * dim)
-        parts += [_inside(y * s, label), _slopes(np.array(kappas)[chosen], y[chosen], label)]
-        curves.append(Series(label, tuple(kappas), tuple(y * s)))
+        curves.append(Series(label, kappas, tuple(y * s)))
         rows += [(label, kappa, decay, decay * each) for kappa, decay, each in zip(kappas, y, s, strict=True)]
     ends = (kappas[0], kappas[-1])
     limits = (Series("the bound, 1", ends, (1.0, 1.0), "bound"), Series("its limit, 2", ends, (2.0, 2.0), "predicted"))
     panel = Panel("(1 - rho) S of MaSS", "kappa_inf", "(1 - rho) S", (*curves, *limits), log_y=False)
     table = Table("Rate of MaSS", ("data", "kappa_inf", "1 - rho", "(1 - rho) S"), tuple(rows))
     return together(*parts, label="rate of MaSS", panels=(panel,), tables=(table,))
+
+
+def _cases(lab: Lab, kappas: tuple[float, ...], data: tuple[str, ...]) -> list[tuple[str, list[Spec], float]]:
+    """Label, instances over kappa_inf, and from which kappa_inf on slopes are judged."""
+    cs = lab.pick(quick=(6.0,), full=(2.0, 4.0, 6.0, 12.0, 48.0)) if "decoupled" in data else ()
+    dims = (4, 64, 1000) if "gaussian" in data else ()
+    return [
+        *((f"decoupled, c={c:g}", [decoupled(c, kappa) for kappa in kappas], 1e3) for c in cs),
+        *((f"Gaussian, d={d}", [gaussian(d, kappa) for kappa in kappas], max(1e3, 50 * d)) for d in dims),
+    ]
 
 
 def _inside(values: Floats, label: str) -> Finding:
@@ -84,8 +90,8 @@ def _slopes(kappas: Floats, decay: Floats, label: str) -> Finding:
     kind="separation",
     statement=r"\frac{1-\rho_{\rm MaSS}}{1-\rho_{\rm SGD}}\approx\sqrt{\kappa/\tilde\kappa},\qquad"
     r"1-\rho_{\rm SGD}\sim\kappa^{-1},\qquad 1-\rho_{\rm MaSS}\sim\tilde\kappa^{-1/2}\text{ at fixed }\kappa",
-    assumptions="Component-decoupled data, c = 2, 6, 48, m = 1, kappa_inf = 1e3..1e6, eta = 1/L1 for SGD; for the exponent of kappa~ "
-    "kappa = c kappa_inf = 1e8, c = 2..512.",
+    assumptions="Component-decoupled data, c = 2, 6, 48, m = 1, kappa_inf = 1e3..1e6, eta = 1/L1 for SGD; for the exponent of "
+    "kappa~ kappa = c kappa_inf = 1e8, c = 2..512.",
     controls=[
         Control({"method": "SGD"}, "SGD in the place of MaSS"),
         Control({"method": "without eta_2"}, "Nesterov's momentum in the place of MaSS"),
@@ -115,8 +121,8 @@ def acceleration_over_sgd(lab: Lab, method: str = "MaSS") -> Finding:
     kind="threshold",
     statement=r"\text{underestimating }L_1\text{ or }\tilde\kappa\Rightarrow\rho>1,\qquad\text{overestimating}\Rightarrow"
     r"\rho_{\rm healthy}<\rho<1",
-    assumptions="Component-decoupled data, eigenvalues 1 and 1e-4, m = 1; a wrong constant replaces the true one everywhere. c = 6, and "
-    "for kappa~ halved c = 4, 5, 6, 12, 48; on Gaussian data d = 2, 4, 16, 64 for L1 halved and eta_2 = 0.",
+    assumptions="Component-decoupled data, eigenvalues 1 and 1e-4, m = 1; a wrong constant replaces the true one everywhere. c "
+    "= 6, and for kappa~ halved c = 4, 5, 6, 12, 48; on Gaussian data d = 2, 4, 16, 64 for L1 halved and eta_2 = 0.",
     controls=[
         Control({"data": "gaussian"}, "on Gaussian data in d = 16 MaSS with half of kappa~ still converges"),
         Control({"mild": 0.9}, "with .9 kappa~ it still converges for c <= 6"),
@@ -134,7 +140,9 @@ def wrong_constants(lab: Lab, data: str = "decoupled", mild: float = 0.5) -> Fin
             for law, instances in (("decoupled", one), ("Gaussian", normal))
             for name in ("without eta_2", "-eta_2", "L1 halved")
         }
-        diverging["L1 and kappa~ quartered, decoupled"] = decays(rates(lab, one * 2, mass(L1=0.25)) + rates(lab, one, mass(1, 0.25)))
+        diverging["L1 and kappa~ quartered, decoupled"] = decays(
+            rates(lab, one * 2, mass(L1=0.25)) + rates(lab, one, mass(1, 0.25))
+        )
     parts = [band(-decay, low=1e-3, label=f"{name}: rho - 1") for name, decay in diverging.items()]
     if mild != 0.5 or data != "decoupled":
         return together(*parts, label="wrong constants")
@@ -142,7 +150,9 @@ def wrong_constants(lab: Lab, data: str = "decoupled", mild: float = 0.5) -> Fin
     over = [(2.0, 1.0), (4.0, 1.0), (1.0, 2.0), (1.0, 4.0)]
     slower = np.array([decays(rates(lab, one, mass(*factors)))[0] for factors in over])
     expected = np.array([0.5**0.5, 0.5, 0.5**0.5, 0.5])
-    slowed = band(slower / healthy / expected, 0.95, 1.1, label="decay of overestimated constants / sqrt of the factor", predicted=1)
+    slowed = band(
+        slower / healthy / expected, 0.95, 1.1, label="decay of overestimated constants / sqrt of the factor", predicted=1
+    )
     rows = tuple((name, *(1 - decay).tolist()[:1]) for name, decay in diverging.items())
     table = Table("Spectral radius (first instance)", ("weights", "rho"), (("MaSS", 1 - healthy), *rows))
     return together(*parts, slowed, label="wrong constants", tables=(table,))

@@ -64,14 +64,15 @@ def _first_step(rho: float) -> tuple[float, float]:
 
 @claim(
     PAPER,
-    source="accelerated rate under strong growth (derived, in the place of the paper's convex theorem, which is only recalled; the same "
-    "rate as that of Vaswani, Bach, Schmidt 2019)",
+    source="accelerated rate under strong growth (derived, in the place of the paper's convex theorem, which is only recalled; "
+    "the same rate as that of Vaswani, Bach, Schmidt 2019)",
     kind="upper",
-    statement=r"\mathbb E\|v_t-w^*\|^2+\tfrac2\mu\,\mathbb E\bigl(f(w_t)-f^*\bigr)\le\Bigl(1-\frac{\sqrt{\mu/L}}\rho\Bigr)^t\Phi_0"
+    statement=r"\mathbb E\|v_t-w^*\|^2+\tfrac2\mu\,\mathbb E\bigl(f(w_t)-f^*\bigr)"
+    r"\le\Bigl(1-\frac{\sqrt{\mu/L}}\rho\Bigr)^t\Phi_0"
     r"\quad\text{if }\mathbb E\|g\|^2\le\rho\,\|\nabla f\|^2",
     bound=_FACTOR,
-    assumptions="f = sum a_j (w_j^2/2 + log cosh w_j), d = 6, a_j from 1 to .01, g = xi grad f with xi = rho with probability 1/rho, "
-    "w_0 = (2, ..., 2); eta = 1/(rho L), alpha = sqrt(mu/L)/rho, delta = alpha/mu; 6/alpha steps.",
+    assumptions="f = sum a_j (w_j^2/2 + log cosh w_j), d = 6, a_j from 1 to .01, g = xi grad f with xi = rho with probability "
+    "1/rho, w_0 = (2, ..., 2); eta = 1/(rho L), alpha = sqrt(mu/L)/rho, delta = alpha/mu; 6/alpha steps.",
     controls=[
         Control({"eta": 2.0, "rhos": (3.0,)}, "twice the step size"),
         Control({"eta": 4.0, "rhos": (3.0,)}, "four times the step size diverges"),
@@ -104,7 +105,9 @@ def _exact(potential: Floats, factor: Floats, rho: float, label: str) -> list[Fi
     return [
         band(potential[:, 0] / start, 1 - 1e-12, 1 + 1e-12, label=f"{label}: Phi_0 / its definition", predicted=1.0),
         band((potential[:, 1].mean() - first) / error, -4, 4, label=f"{label}: Phi_1, standard errors", predicted=0.0),
-        band(means[1], low=0.7, label=f"{label}: Phi_1 / bound, which the first step attains up to this", predicted=first / start),
+        band(
+            means[1], low=0.7, label=f"{label}: Phi_1 / bound, which the first step attains up to this", predicted=first / start
+        ),
         band(means[1:].max() - means[1], high=0.02, label=f"{label}: the first step is the closest to the bound"),
         band(means[len(means) // 2], high=0.05, label=f"{label}: Phi / bound half way"),
     ]

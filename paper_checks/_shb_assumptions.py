@@ -24,8 +24,7 @@ _ROUNDING = 1e-9
     kind="identity",
     statement=r"\mathbb E\,nn^\top\preceq\frac{\sigma^2}{M}H;\quad x\sim\mathcal N(0,H):\ "
     r"\mathbb E\,\|x\|^2xx^\top\preceq(2L+\operatorname{tr}H)H,\quad \mathbb E\,(x^\top H^{-1}x)\,xx^\top=(d+2)H",
-    assumptions="The four spectra, d = 8, kappa = 100, sigma = 1, M = 4; least squares with Gaussian inputs, "
-    "rotated, at w*.",
+    assumptions="The four spectra, d = 8, kappa = 100, sigma = 1, M = 4; least squares with Gaussian inputs, rotated, at w*.",
     controls=[Control({"noise": ISOTROPIC}, "noise of one size in every direction is kappa times too large where H is flat")],
 )
 def assumptions_hold(lab: Lab, noise: str = ANISOTROPIC) -> Finding:
@@ -43,10 +42,12 @@ def assumptions_hold(lab: Lab, noise: str = ANISOTROPIC) -> Finding:
 
 
 def _noise(built: Problem, label: str) -> Finding:
-    """Of the additive noise in the eigenbasis: the declared variance / (lam_j/M), sigma = 1."""
-    declared = np.asarray(built.capabilities["gradient_noise"].additive) * float(built.constants["M"])
-    ratio = declared / np.asarray(built.capabilities["spectrum"])
-    return band(ratio, 1 - _ROUNDING, 1 + _ROUNDING, label=f"{label}: E nn' / (sigma^2 H/M)", predicted=1.0)
+    """The declared L, sigma^2 and variance of the noise, each over what it is with equality: lam_j, lam_j and lam_j/M."""
+    lam = np.asarray(built.capabilities["spectrum"])
+    variance = np.asarray(built.capabilities["gradient_noise"].additive) * float(built.constants["M"])
+    smooth, sigma = (np.asarray(to_host(built.vectors[name])) for name in ("L", "sigma"))
+    ratios = np.stack([smooth / lam, sigma**2 / lam, variance / lam])
+    return band(ratios, 1 - _ROUNDING, 1 + _ROUNDING, label=f"{label}: L / H, E nn' / (sigma^2 H/M)", predicted=1.0)
 
 
 def _label_noise(built: Problem, label_noise: float, label: str) -> Finding:
@@ -64,9 +65,13 @@ def _fourth_moments(built: Problem, label: str) -> Finding:
     one = {"L1": 2 * top + values.sum(), "kappa_tilde": d + 2.0}
     many = {"L_m": (one["L1"] + (m - 1) * top) / m, "kappa_tilde_m": (d + 1 + m) / m}
     conditions = {"kappa": one["L1"] / low, "kappa_m": many["L_m"] / low, "lambda_max": top, "lambda_min": low}
+    conditions["L_1norm"] = min(np.abs(_hessian(built)).sum(), d * top)
     predicted = one | many | conditions
     error = [known[name] / value - 1 for name, value in predicted.items()]
-    return band(error, -_ROUNDING, _ROUNDING, label=f"{label}: {', '.join(predicted)} / Gaussian moments - 1", predicted=0.0)
+    error += list(np.sort(built.capabilities["spectrum"]) / values - 1)
+    return band(
+        error, -_ROUNDING, _ROUNDING, label=f"{label}: {', '.join(predicted)}, spectrum / known values - 1", predicted=0.0
+    )
 
 
 def _hessian(built: Problem) -> Floats:

@@ -58,9 +58,10 @@ def _shortest(lab: Lab, kappa: float, name: str, momentum: str) -> int:
     PAPER,
     source="Abstract (source: bias accelerated to sqrt(kappa)); C3 (derived: factor and generator)",
     kind="rate",
-    statement=r"K_\varepsilon^{SHB}\sim\tfrac{\sqrt\kappa}{2}\ln\tfrac1\varepsilon,\qquad K_\varepsilon^{SGD}\sim\tfrac\kappa2\ln\tfrac1\varepsilon",
-    assumptions="sigma = 0, log spectrum, d = 16, equal loss in every direction, constant step 1/L, eps = 1e-6 of f_0 - f^*; kappa = 10 to 1e6 "
-    "in half decades, slope over kappa >= 1e3 (quick: decades). Slopes in [.45, .55] and [.95, 1.05].",
+    statement=r"K_\varepsilon^{SHB}\sim\tfrac{\sqrt\kappa}{2}\ln\tfrac1\varepsilon,\qquad"
+    r" K_\varepsilon^{SGD}\sim\tfrac\kappa2\ln\tfrac1\varepsilon",
+    assumptions="sigma = 0, log spectrum, d = 16, equal loss in every direction, constant step 1/L, eps = 1e-6 of f_0 - f^*; "
+    "kappa = 10 to 1e6 in half decades, slope over kappa >= 1e3 (quick: decades). Slopes in [.45, .55] and [.95, 1.05].",
     controls=[
         Control({"momentum": "0"}, "delta = 1 is SGD: its exponent is 1"),
         Control({"momentum": "0.9"}, "a momentum that does not grow with kappa has the exponent of SGD"),
@@ -113,8 +114,8 @@ def _shortest_decay(lab: Lab, kappas: Sequence[float], name: str) -> list[tuple[
     source="Abstract (source); C3 (derived)",
     kind="rate",
     statement=r"K_\varepsilon=T_\varepsilon/n\sim\kappa^{1/2}\ (\text{SHB}),\quad\kappa\ (\text{SGD})",
-    assumptions="As for the constant step, with step decay, C = 2, kappa >= 1e3. The slope is that of K = floor(T/n): n holds log(T sqrt(kappa)), "
-    "so T itself has the slopes .57 and 1.08. Slopes in [.45, .55] and [.95, 1.05].",
+    assumptions="As for the constant step, with step decay, C = 2, kappa >= 1e3. The slope is that of K = floor(T/n): n "
+    "holds log(T sqrt(kappa)), so T itself has the slopes .57 and 1.08. Slopes in [.45, .55] and [.95, 1.05].",
     controls=[Control({"regressed": "T"}, "n grows with kappa: in T the slope is outside the band")],
 )
 def bias_exponents_with_step_decay(lab: Lab, regressed: str = "K") -> Finding:
@@ -127,7 +128,9 @@ def bias_exponents_with_step_decay(lab: Lab, regressed: str = "K") -> Finding:
         limits = {"low": claimed - 0.05, "high": claimed + 0.05, "predicted": claimed}
         label = f"{name}: exponent of kappa in {regressed}"
         parts.append(slope(kappas, y, label=label, variable="kappa", quantity=regressed, **limits))
-        rows += [(name, kappa, horizon, decay.stages, decay.length) for kappa, (horizon, decay) in zip(kappas, found, strict=True)]
+        rows += [
+            (name, kappa, horizon, decay.stages, decay.length) for kappa, (horizon, decay) in zip(kappas, found, strict=True)
+        ]
     table = Table("Shortest horizon of step decay", ("method", "kappa", "T", "n", "K"), tuple(rows))
     return together(*parts, label="bias and kappa with step decay", tables=(table,))
 
@@ -137,19 +140,25 @@ def bias_exponents_with_step_decay(lab: Lab, regressed: str = "K") -> Finding:
     PAPER,
     source="C3, rate factor (derived: bias decays like (1 - 1/sqrt(kappa))^{2K})",
     kind="band",
-    statement=r"R=\frac{\sqrt\kappa}{2}\cdot\frac{\ln\text{bias}(K_1)-\ln\text{bias}(K_2)}{K_2-K_1}\in[.93,1],\quad K_{1,2}=\lfloor10\sqrt\kappa\rfloor,"
+    statement=r"R=\frac{\sqrt\kappa}{2}\cdot\frac{\ln\text{bias}(K_1)-\ln\text{bias}(K_2)}{K_2-K_1}\in[.93,1],\quad K_{1,2}"
+    r"=\lfloor10\sqrt\kappa\rfloor,"
     r"\lfloor20\sqrt\kappa\rfloor",
     bound=_RATE,
-    assumptions="sigma = 0, log spectrum, d = 16, constant step, kappa = 1e2 to 1e6; with step decay of 20 stages of K_1 and K_2 steps R >= 1.",
+    assumptions="sigma = 0, log spectrum, d = 16, constant step, kappa = 1e2 to 1e6; with step decay of 20 stages of K_1 and "
+    "K_2 steps R >= 1.",
     controls=[
-        Control({"momentum": "1 - sqrt(lambda_min/lambda_max)"}, "beta = 1 - 1/sqrt(kappa) has the same exponent and half the rate"),
+        Control(
+            {"momentum": "1 - sqrt(lambda_min/lambda_max)"}, "beta = 1 - 1/sqrt(kappa) has the same exponent and half the rate"
+        ),
         Control({"momentum": "(1 - sqrt(100*lambda_min/lambda_max))**2"}, "beta for kappa/100: overdamped"),
-        Control({"momentum": "(1 - sqrt(lambda_min/(100*lambda_max)))**2"}, "beta for 100 kappa: the momentum forgets too slowly"),
+        Control(
+            {"momentum": "(1 - sqrt(lambda_min/(100*lambda_max)))**2"}, "beta for 100 kappa: the momentum forgets too slowly"
+        ),
         Control({"momentum": "0"}, "without momentum the rate is 1/kappa"),
     ],
 )
 def bias_rate_factor(lab: Lab, momentum: str = MOMENTUM) -> Finding:
-    """The bias of SHB decays as fast as its momentum allows: the factor before sqrt(kappa) is 1/2, which the exponent does not show."""
+    """The bias of SHB decays as fast as its momentum allows: sqrt(kappa) has the factor 1/2, which the exponent cannot tell."""
     kappas = [1e2, 1e3, 1e4, 1e5, 1e6]
     constant, decayed, rows = [], [], []
     for kappa in kappas:
@@ -164,7 +173,9 @@ def bias_rate_factor(lab: Lab, momentum: str = MOMENTUM) -> Finding:
         constant.append(factors[0])
         decayed.append(factors[1])
         rows.append((kappa, *ends, *factors))
-    parts = [band(value, 0.93, 1.0, label=f"R, kappa={kappa:g}", predicted=1.0) for kappa, value in zip(kappas, constant, strict=True)]
+    parts = [
+        band(value, 0.93, 1.0, label=f"R, kappa={kappa:g}", predicted=1.0) for kappa, value in zip(kappas, constant, strict=True)
+    ]
     later = band(decayed, low=1.0, label="R of 20 stages of step decay, smallest", predicted=1.0)
     columns = ("kappa", "K_1", "K_2", "R, constant step", "R, 20 stages")
     return together(*parts, later, label="rate factor", tables=(Table("Rate factor", columns, tuple(rows)),))

@@ -53,7 +53,9 @@ def _decay(point: Point) -> StepDecay:
 def _cell(point: Point, noise: str) -> Cell:
     name, law, kappa, _, _ = point
     decay = _decay(point)
-    return expectation(quadratic(law, kappa, noise=noise, batch=_BATCH), method(name, decay.schedule), decay.steps, "gap_variance")
+    return expectation(
+        quadratic(law, kappa, noise=noise, batch=_BATCH), method(name, decay.schedule), decay.steps, "gap_variance"
+    )
 
 
 def _formulas(point: Point) -> tuple[float, float]:
@@ -90,8 +92,9 @@ def _table(points: list[Point], traces: list[Trace]) -> Table:
     statement=r"\text{variance}\to\frac{\sigma^2}{2MK}\sum_jh_n(y_j),\quad "
     r"h_n(y)=\sum_{k<n}\tfrac{x_k}{2}(1-e^{-2x_k})e^{-2(x_k-y)/(C-1)},\ x_k=yC^k,\ y_j=\eta_n\lambda_jK/\gamma",
     bound=_SHARP,
-    assumptions="d = 16, M = 3, C = 1.5 to 8, kappa 10 to 1e4, all spectra; SHB with K >= 100 sqrt(kappa) within [.999, 1.03] and with "
-    "K >= 1000 sqrt(kappa) within [.999, 1.004]; SGD (gamma = 1) with K >= 100 kappa within [.999, 1.004]; n = ceil(log_C(nK sqrt(kappa))).",
+    assumptions="d = 16, M = 3, C = 1.5 to 8, kappa 10 to 1e4, all spectra; SHB with K >= 100 sqrt(kappa) within [.999, "
+    "1.03] and with K >= 1000 sqrt(kappa) within [.999, 1.004]; SGD (gamma = 1) with K >= 100 kappa within [.999, 1.004]; n "
+    "= ceil(log_C(nK sqrt(kappa))).",
     controls=[
         Control({"noise": ISOTROPIC}, "noise of one size in every direction has another variance"),
         Control({"factors": (3,)}, "with K = 3 sqrt(kappa) a stage is no longer than the memory of the momentum"),
@@ -108,7 +111,7 @@ def sharp_variance(lab: Lab, noise: str = ANISOTROPIC, factors: tuple[int, ...] 
         ratio = [last(trace, "gap_variance") / _formulas(point)[0] for point, trace in zip(points, traces, strict=True)]
         unit = "sqrt(kappa)" if name == "SHB" else "kappa"
         label = f"{name}, K={factor} {unit}: variance / formula, worst of {len(points)}"
-        parts.append(band(ratio, low, high, label=label, predicted=1.0))
+        parts.append(band(ratio, low, high, label=label, predicted=1.0, details=_range(ratio)))
         tables.append(_table(points, traces))
     return together(*parts, label="sharp variance", panels=(_ripple(),), tables=tuple(tables))
 
@@ -119,8 +122,8 @@ def sharp_variance(lab: Lab, noise: str = ANISOTROPIC, factors: tuple[int, ...] 
     kind="tight",
     statement=r"\text{variance}\cdot\frac{2MK}{d\sigma^2}\to\frac{(C-1)^2}{4C\ln C}",
     bound=_CONSTANT,
-    assumptions="d = 16, M = 3, C <= 4, kappa 10 to 1e4, all spectra; SHB with K >= 100 sqrt(kappa) within [.98, 1.09], SGD with "
-    "K >= 100 kappa within [.98, 1.06].",
+    assumptions="d = 16, M = 3, C <= 4, kappa 10 to 1e4, all spectra; SHB with K >= 100 sqrt(kappa) within [.98, 1.09], SGD "
+    "with K >= 100 kappa within [.98, 1.06].",
     controls=[
         Control({"noise": ISOTROPIC}, "noise of one size in every direction costs a factor kappa where H is flat"),
         Control({"divisors": (40.0,)}, "at C = 40 the sum depends on where the eigenvalues lie between two powers of C"),
@@ -134,9 +137,22 @@ def variance_constant(lab: Lab, noise: str = ANISOTROPIC, divisors: tuple[float,
         points = _points(lab, name, chosen, (100,))
         traces = lab.run_all(_cell(point, noise) for point in points)
         ratio = [last(trace, "gap_variance") / _formulas(point)[1] for point, trace in zip(points, traces, strict=True)]
-        parts.append(band(ratio, 0.98, high, label=f"{name}: variance / constant, worst of {len(points)}", predicted=1.0))
+        parts.append(
+            band(
+                ratio,
+                0.98,
+                high,
+                label=f"{name}: variance / constant, worst of {len(points)}",
+                predicted=1.0,
+                details=_range(ratio),
+            )
+        )
         tables.append(_table(points, traces))
     return together(*parts, label="variance constant", tables=tuple(tables))
+
+
+def _range(ratio: list[float]) -> dict[str, float]:
+    return {"smallest": min(ratio), "largest": max(ratio)}
 
 
 def _ripple() -> Panel:
@@ -146,4 +162,6 @@ def _ripple() -> Panel:
         y = 1e-6 * c ** np.linspace(0, 2, 81)
         h = last_stages(y, c, 4 + round(log(1e9) / log(c))) / ((c - 1) ** 2 / (4 * c * log(c)))
         series.append(Series(f"C={c:g}", tuple((y / y[0]).tolist()), tuple(h.tolist()), "predicted"))
-    return Panel("Where an eigenvalue lies between two powers of C", "y, arbitrary unit", "h(y) / constant", tuple(series), log_y=False)
+    return Panel(
+        "Where an eigenvalue lies between two powers of C", "y, arbitrary unit", "h(y) / constant", tuple(series), log_y=False
+    )

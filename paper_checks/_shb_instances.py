@@ -23,6 +23,7 @@ from theorysim.paper_checks._shb_paper import (
     step_decay,
 )
 
+_MOST_STAGES = 1500
 Point = tuple[str, float, float, int]  # law of the spectrum, kappa, C, T
 
 
@@ -119,7 +120,8 @@ def _grid(lab: Lab) -> list[Instance]:
                 # the shortest stages with C^2 beta^K < 1, times factor
                 length = ceil(factor * log(divisor) / -log1p(-delta_of(kappa)))
                 horizon = stages_of_length(length, kappa, divisor).steps
-                found += [_at(law, kappa, divisor, horizon) for law in laws]
+                if horizon * sqrt(kappa) >= divisor:  # else there is no such schedule
+                    found += [_at(law, kappa, divisor, horizon) for law in laws]
     return found
 
 
@@ -133,10 +135,12 @@ def _random(lab: Lab) -> list[Instance]:
         length = np.exp(random.uniform(log(0.8), log(60.0))) * log(divisor) / -log1p(-delta_of(kappa))
         horizon = stages_of_length(length, kappa, divisor).steps + int(random.integers(5))
         dim = int(random.integers(2, 33))
+        if horizon * sqrt(kappa) < divisor or number_of_stages(horizon, kappa, divisor) > _MOST_STAGES:
+            continue
         if i % 2:
             found.append(_at(laws[i // 2 % len(laws)], kappa, divisor, horizon, dim))
             continue
         eigenvalues = np.sort(np.exp(-log(kappa) * np.r_[0.0, random.uniform(size=dim - 2), 1.0]))[::-1]
         label = f"random, kappa={kappa:.4g}, C={divisor:.4g}, T={horizon}"
         found.append(Instance(label, tuple(eigenvalues.tolist()), step_decay(horizon, kappa, divisor), horizon))
-    return [each for each in found if number_of_stages(each.horizon, each.kappa, each.decay.divisor) <= 1500]
+    return found

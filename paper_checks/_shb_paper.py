@@ -1,10 +1,11 @@
 """SHB under anisotropic gradient noise: the paper, and what several of its claims share.
 
-Letters: f(w) = (w - w*)'H(w - w*)/2 with eigenvalues mu = lam_d <= ... <= lam_1 = L, kappa = L/mu, dimension d; e = w - w*. Gradients
-have noise n with E nn' = (sigma^2/M) H, M the batch. SHB is the heavy ball of the paper, beta = (1 - delta)^2, delta = 1/sqrt(kappa),
-gamma = 1 - beta; SGD is delta = 1. Step decay: C > 1, n stages of K steps, eta = C^-(l-1)/L in stage l. e_0 and f_0 are of the start.
-Bias: what the start has left of E f - f*; variance: what the noise has added; their sum is E f - f*. Of the paper only the abstract could
-be read: statements are *source* (read there), *recalled* from memory or *derived* (proved for this check).
+Letters: f(w) = (w - w*)'H(w - w*)/2 with eigenvalues mu = lam_d <= ... <= lam_1 = L, kappa = L/mu, dimension d; e = w - w*.
+Gradients have noise n with E nn' = (sigma^2/M) H, M the batch. SHB is the heavy ball of the paper, beta = (1 - delta)^2, delta
+= 1/sqrt(kappa), gamma = 1 - beta; SGD is delta = 1. Step decay: C > 1, n stages of K steps, eta = C^-(l-1)/L in stage l. e_0
+and f_0 are of the start. Bias: what the start has left of E f - f*; variance: what the noise has added; their sum is E f - f*.
+Of the paper only the abstract could be read: statements are *source* (read there), *recalled* from memory or *derived* (proved
+for this check).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ PAPER = Paper(
     year=2024,
     venue="ICLR 2024",
     arxiv="2312.14567",
-    summary="Heavy-ball momentum with step decay accelerates the bias from kappa to sqrt(kappa) and keeps the variance near d sigma^2/(MT), "
+    summary="Heavy-ball momentum with step decay accelerates the bias from kappa to sqrt(kappa) and keeps the variance near d "
+    "sigma^2/(MT), "
     "so large batches pay.",
     bibtex="""@inproceedings{pan2024accelerated,
   title     = {Accelerated Convergence of Stochastic Heavy Ball Method under Anisotropic Gradient Noise},
@@ -79,8 +81,8 @@ def step_decay(horizon: int, kappa: float, divisor: float = 2.0) -> StepDecay:
     """The paper's schedule for T = ``horizon``. Raises TheorysimError where T sqrt(kappa) < C or a stage has no step."""
     if horizon * sqrt(kappa) < divisor or horizon < number_of_stages(horizon, kappa, divisor):
         raise TheorysimError(
-            f"step decay with C={divisor:g} has no stage of one step for T={horizon}, kappa={kappa:g}; it needs T sqrt(kappa) >= C and "
-            "T >= n = ceil(log_C(T sqrt(kappa))): take a longer horizon"
+            f"step decay with C={divisor:g} has no stage of one step for T={horizon}, kappa={kappa:g}; it needs "
+            "T sqrt(kappa) >= C and T >= n = ceil(log_C(T sqrt(kappa))): take a longer horizon"
         )
     stages = number_of_stages(horizon, kappa, divisor)
     return StepDecay(divisor, stages, horizon // stages)
@@ -95,7 +97,14 @@ def stages_of_length(length: float, kappa: float, divisor: float) -> StepDecay:
 
 
 def quadratic(
-    law: str, kappa: float, dim: int = DIM, *, noise: str = ANISOTROPIC, batch: int = 1, distance: float = 1.0, turned: bool = False
+    law: str,
+    kappa: float,
+    dim: int = DIM,
+    *,
+    noise: str = ANISOTROPIC,
+    batch: int = 1,
+    distance: float = 1.0,
+    turned: bool = False,
 ) -> Spec:
     """The quadratic of a law of SPECTRA, L = 1, sigma = 1, with e_0j^2 = distance^2/lam_j: every direction has the same loss.
 

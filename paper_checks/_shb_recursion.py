@@ -52,7 +52,7 @@ class _Case(NamedTuple):
 
 
 def _second_moments(case: _Case) -> Floats:
-    """Bias and variance at the end of every stage, ``(2, stages)``, by E = E e^2, X = E e v, V = E v^2 with v_t = e_t - e_{t-1}."""
+    """Bias and variance at the end of every stage, ``(2, stages)``, by E = E e^2, X = E e v, V = E v^2, v_t = e_t - e_{t-1}."""
     lam = SPECTRA["log"](case.kappa, DIM)
     beta = 0.0 if case.form == "sgd" else (1 - delta_of(case.kappa)) ** 2
     start = np.stack([1 / lam, np.zeros(DIM)])  # of the bias, and of the variance
@@ -79,16 +79,18 @@ def _second_moments(case: _Case) -> Floats:
     kind="identity",
     statement=r"E'=(1-q)^2E+2(1-q)\beta X+\beta^2V+\eta^2s,\quad X'=-q(1-q)E+\beta(1-2q)X+\beta^2V+\eta^2s,\quad "
     r"V'=q^2E-2q\beta X+\beta^2V+\eta^2s",
-    assumptions="q = eta lam, s the noise variance of the direction; e_0j^2 = 1/lam_j, sigma = M = 1, d = 16, log spectrum; bias and "
-    "variance at the end of every stage.",
+    assumptions="q = eta lam, s the noise variance of the direction; e_0j^2 = 1/lam_j, sigma = M = 1, d = 16, log spectrum; "
+    "bias and variance at the end of every stage.",
     controls=[
-        Control({"form": "library"}, "with the step size outside the buffer the momentum is divided by C at every stage boundary"),
+        Control(
+            {"form": "library"}, "with the step size outside the buffer the momentum is divided by C at every stage boundary"
+        ),
         Control({"form": "sgd"}, "without momentum it is another method"),
     ],
 )
 def second_moments_step_by_step(lab: Lab, form: str = "") -> Finding:
     """The expectations of SHB, of its form with the step size outside the buffer, and of SGD are those of their recursions."""
-    settings = [(1e2, 1000, 2.0), (1e3, 3000, 4.0)] + lab.pick(quick=[], full=[(1e4, 20_000, 3.0), (1e3, 65_536, 2.0)])
+    settings = [(1e2, 1000, 2.0), (1e3, 3000, 4.0), *lab.pick(quick=[], full=[(1e4, 20_000, 3.0), (1e3, 65_536, 2.0)])]
     kinds = ("polyak", _LIBRARY, "sgd")
     cases = [_Case(kappa, step_decay(t, kappa, c), kind) for kappa, t, c in settings for kind in kinds]
     wanted = [case for case in cases if case.form == "polyak"] if form else cases
@@ -96,13 +98,17 @@ def second_moments_step_by_step(lab: Lab, form: str = "") -> Finding:
     loops = lab.map(_second_moments, wanted)
     parts, rows = [], []
     for case, trace, loop in zip(wanted, traces, loops, strict=True):
-        label = f"{form or case.form}, kappa={case.kappa:g}, n={case.decay.stages}, K={case.decay.length}, C={case.decay.divisor:g}"
+        label = (
+            f"{form or case.form}, kappa={case.kappa:g}, n={case.decay.stages}, K={case.decay.length}, C={case.decay.divisor:g}"
+        )
         kept = loop[0] > 1e-250  # below it the loop's squares have lost their digits
         exact = np.concatenate([trace["gap_bias"][0][kept], trace["gap_variance"][0]])
         error = exact / np.concatenate([loop[0][kept], loop[1]]) - 1
         parts.append(band(error, -1e-9, 1e-9, label=f"{label}: expectation / recursion - 1", predicted=0.0))
         rows.append((label, last(trace, "gap_bias"), last(trace, "gap_variance")))
-    return together(*parts, label="recursion", tables=(Table("E f - f* at the end", ("method", "bias", "variance"), tuple(rows)),))
+    return together(
+        *parts, label="recursion", tables=(Table("E f - f* at the end", ("method", "bias", "variance"), tuple(rows)),)
+    )
 
 
 @claim(
@@ -110,7 +116,8 @@ def second_moments_step_by_step(lab: Lab, form: str = "") -> Finding:
     source="Setting (recalled); schedules of the comparison (recalled)",
     kind="identity",
     statement=r"f(w_t)-f^*=\mathbb E f(w_t)-f^*\quad\text{where }n_t=0",
-    assumptions="Log spectrum, kappa = 50, d = 5, axis-aligned and rotated; every method and schedule of the other claims, each of 60 steps.",
+    assumptions="Log spectrum, kappa = 50, d = 5, axis-aligned and rotated; every method and schedule of the other claims, "
+    "each of 60 steps.",
     controls=[Control({"noise": ANISOTROPIC}, "one run with noise is not its expectation")],
 )
 def trajectories_without_noise(lab: Lab, noise: str = NOISELESS) -> Finding:
@@ -125,7 +132,9 @@ def trajectories_without_noise(lab: Lab, noise: str = NOISELESS) -> Finding:
             label = f"{name}{', rotated' if turned else ''}"
             parts.append(band(run["gap"] / exact["gap"] - 1, -1e-9, 1e-9, label=f"{label}: run / expectation - 1", predicted=0.0))
             left = last(run) / float(run["gap"][0, 0])
-            parts.append(band(left, high=0.9, label=f"{label}: share of the start's gap that is left (1 would be standing still)"))
+            parts.append(
+                band(left, high=0.9, label=f"{label}: share of the start's gap that is left (1 would be standing still)")
+            )
     return together(*parts, label="runs without noise")
 
 

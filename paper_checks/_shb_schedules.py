@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from theorysim.analyses.band import band
@@ -71,9 +73,11 @@ def _ranked(label: str, found: dict[str, float], order: tuple[str, ...]) -> Find
     PAPER,
     source="C6 (source: abstracts of Ge and others 2019 and Pan, Ye, Zhang 2021; schedules recalled)",
     kind="separation",
-    statement=r"\text{variance of SGD: eigencurve}<\text{step decay}<\text{cosine}<\text{linear};\quad\text{inverse time}\sim\kappa",
-    assumptions="d = 32, sigma = 1, C = 2, log spectrum, kappa = 1e2 at T = 2^14, 1e3 at 2^16, and power spectrum, 1e3 at 2^16 (quick: log, 1e1 at "
-    "2^9, 1e2 at 2^11). Over a decade of kappa inverse time grows at least fourfold, step decay per stage by at most a tenth.",
+    statement=r"\text{variance of SGD: eigencurve}<\text{step decay}<\text{cosine}<\text{linear};\quad\text{inverse"
+    r" time}\sim\kappa",
+    assumptions="d = 32, sigma = 1, C = 2, log spectrum, kappa = 1e2 at T = 2^14, 1e3 at 2^16, and power spectrum, 1e3 at "
+    "2^16 (quick: log, 1e1 at 2^9, 1e2 at 2^11). Over a decade of kappa inverse time grows at least fourfold, step decay per "
+    "stage by at most a tenth.",
     controls=[
         Control({"name": "SHB"}, "eigencurve is made for SGD: with momentum it loses to step decay"),
         Control({"polynomial": _STEP}, "step decay does not grow with kappa"),
@@ -111,8 +115,8 @@ def schedules_compared(lab: Lab, name: str = "SGD", polynomial: str = "inverse t
     kind="band",
     statement=r"\text{variance}\cdot\frac{2MT}{d\sigma^2}\to n\,\frac{(C-1)^2}{4C\ln C}\quad(\le n/4\text{ at }C=2)",
     bound=_CONSTANT,
-    assumptions="d = 32, sigma = M = 1, SGD, log spectrum, kappa = 1e2 at T = 2^14 and 1e3 at T = 2^16, last stage extended to T; C = 2, 4, 8, within "
-    "10 per cent of the constant.",
+    assumptions="d = 32, sigma = M = 1, SGD, log spectrum, kappa = 1e2 at T = 2^14 and 1e3 at T = 2^16, last stage extended "
+    "to T; C = 2, 4, 8, within 10 per cent of the constant.",
     controls=[Control({"quarter": 8.0}, "at C = 8 the step size falls too fast: .74 n")],
 )
 def step_decay_is_a_logarithm_off(lab: Lab, quarter: float = 2.0) -> Finding:
@@ -139,12 +143,13 @@ def step_decay_is_a_logarithm_off(lab: Lab, quarter: float = 2.0) -> Finding:
     statement=r"\text{variance}=\sum_j\frac{s_j}{2\lambda_jT^2}\sum_{k=1}^{T-1}(1-(1-q_j)^k)^2\le\frac{d\sigma^2}{2MT},\quad"
     r"\text{bias}=\sum_j\tfrac12\lambda_je_{0j}^2\Bigl(\frac{1-(1-q_j)^T}{q_jT}\Bigr)^2\sim T^{-2}",
     bound=_LINE,
-    assumptions="SGD with eta = 1/L, mean of w_0..w_{T-1}, d = 32, sigma = 1, M = 1; T = 2^12, 2^14, 2^16. On H = I a step of SGD is one of Newton's: "
-    "the mean of T of them, of which the first is the start, has variance d sigma^2 (T-1)/(2MT^2).",
+    assumptions="SGD with eta = 1/L, mean of w_0..w_{T-1}, d = 32, sigma = 1, M = 1; T = 2^12, 2^14, 2^16. On H = I a step "
+    "of SGD is one of Newton's: the mean of T of them, of which the first is the start, has variance d sigma^2 "
+    "(T-1)/(2MT^2).",
     controls=[Control({"lr": "0.5/lambda_max"}, "half the step size has another bias and another variance")],
 )
 def polyak_average(lab: Lab, lr: str = LR) -> Finding:
-    """A constant step with averaging has the variance of known curvature, with no logarithm, and a bias that is only polynomial."""
+    """A constant step with averaging has the variance of known curvature, without a logarithm, but a polynomial bias."""
     steps, errors, shares, rows, falls = (2**12, 2**14, 2**16), [], [], [], []
     spec = algorithm("average", of=algorithm("sgd", lr=lr))
     for law, kappa in (("log", 1e2), ("log", 1e3), ("power", 1e3)):
@@ -156,8 +161,8 @@ def polyak_average(lab: Lab, lr: str = LR) -> Finding:
         line = variance * 2 * np.array(steps) / _DIM
         shares += list(line)
         rows += [(law, kappa, t, one, other) for t, one, other in zip(steps, line, bias, strict=True)]
-        limits = {"low": -2.05, "high": -1.95, "predicted": -2.0}
-        falls.append(slope(steps, bias, label=f"{law} spectrum, kappa={kappa:g}: exponent of the bias", quantity="bias", **limits))
+        limits: dict[str, Any] = {"low": -2.05, "high": -1.95, "predicted": -2.0, "quantity": "bias"}
+        falls.append(slope(steps, bias, label=f"{law} spectrum, kappa={kappa:g}: exponent of the bias", **limits))
     same = band(errors, -_ROUNDING, _ROUNDING, label="bias and variance / formulas - 1", predicted=0.0)
     below = band(shares, 0.8, 1.0 + _ROUNDING, label="variance 2MT/(d sigma^2)", predicted=1.0)
     table = Table("Average of SGD", ("spectrum", "kappa", "T", "variance 2MT/(d sigma^2)", "bias"), tuple(rows))
@@ -169,7 +174,9 @@ def _known_curvature(lab: Lab) -> Finding:
     ends, errors = (2, 3, 10, 1000), []
     for batch in (1, 5):
         instance = of_eigenvalues(np.ones(7), batch=batch)
-        trace = lab.run(expectation(instance, algorithm("average", of=algorithm("sgd", lr=LR)), ends[-1], "gap_variance", record=ends))
+        trace = lab.run(
+            expectation(instance, algorithm("average", of=algorithm("sgd", lr=LR)), ends[-1], "gap_variance", record=ends)
+        )
         known = {"d": 7.0, "sigma": 1.0, "M": float(batch), "T": np.array(ends, dtype=float)}
         errors.append(trace["gap_variance"][0, -len(ends) :] / Bound(_LINE)(known) - 1)
     return band(np.array(errors), -_ROUNDING, _ROUNDING, label="H = I: variance / (d sigma^2 (T-1)/(2MT^2)) - 1", predicted=0.0)

@@ -36,10 +36,12 @@ def _instances(batch: int) -> dict[str, Spec]:
     source="Setting (recalled), Monte Carlo of the engine (derived)",
     kind="identity",
     statement=r"\Bigl|\tfrac1R\sum_r f(w_T^{(r)})-\mathbb E f(w_T)\Bigr|\le4\,\hat\sigma/\sqrt R",
-    assumptions="lam = (1, .1, .01), kappa = 100, C = 2, e_0 = (1, 1, 1), sigma = 1, 20000 runs; additive Gaussian noise, and least "
-    "squares with Gaussian inputs. Quick: T = 60, M = 4; full: T = 300, M = 16.",
+    assumptions="lam = (1, .1, .01), kappa = 100, C = 2, e_0 = (1, 1, 1), sigma = 1, 20000 runs; additive Gaussian noise, "
+    "and least squares with Gaussian inputs. Quick: T = 60, M = 4; full: T = 300, M = 16.",
     controls=[
-        Control({"computed": "additive noise"}, "Gaussian inputs add noise that grows with the error, which additive noise misses"),
+        Control(
+            {"computed": "additive noise"}, "Gaussian inputs add noise that grows with the error, which additive noise misses"
+        ),
     ],
 )
 def simulation_agrees(lab: Lab, computed: str = "") -> Finding:
@@ -75,7 +77,9 @@ def _agrees(name: str, runs: Trace, expected: Trace) -> Finding:
     error = gap.std(axis=0, ddof=1) / sqrt(len(gap))
     mean, exact = gap.mean(axis=0), expected["gap"][0]
     score = (mean[1:] - exact[1:]) / error[1:]
-    part = band(score[-1:], -4.0, 4.0, label=f"{name}: (mean - expectation) / standard error at T={runs.cell.steps}", predicted=0.0)
+    part = band(
+        score[-1:], -4.0, 4.0, label=f"{name}: (mean - expectation) / standard error at T={runs.cell.steps}", predicted=0.0
+    )
     panel = Panel(name, "T", "E f - f*", (_series("mean of the runs", runs, mean, error), _series("expectation", runs, exact)))
     return replace(part, panels=(panel,), details={"mean": float(mean[-1]), "expectation": float(exact[-1])})
 

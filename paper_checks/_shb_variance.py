@@ -36,7 +36,9 @@ _EXACT = 1e-12
 Point = tuple[int, float, int, int]  # T, kappa, d, M
 
 
-def _variances(lab: Lab, name: str, points: Sequence[Point], law: str = "log", noise: str = ANISOTROPIC, schedule: str = "") -> Floats:
+def _variances(
+    lab: Lab, name: str, points: Sequence[Point], law: str = "log", noise: str = ANISOTROPIC, schedule: str = ""
+) -> Floats:
     cells = []
     for horizon, kappa, dim, batch in points:
         decay = step_decay(horizon, kappa)
@@ -51,9 +53,9 @@ def _variances(lab: Lab, name: str, points: Sequence[Point], law: str = "log", n
     source="Abstract (source: variance near-optimal); C4 (derived bound and constant)",
     kind="rate",
     statement=r"\text{variance}\sim\frac{d\,\sigma^2}{M}\cdot\frac nT\,\kappa^0",
-    assumptions="e_0 = 0, sigma = 1, C = 2, log spectrum; T/n: T = 2^16 to 2^26 at kappa = 1e3, slope in [-1.03, -.98], which needs "
-    "T/n >= 30 sqrt(kappa) throughout; M = 1 to 256, exact; d = 8 to 64 at T = 2^20, slope in [.97, 1.03]; kappa = 10 to 1e4 at T = 2^26, "
-    "slope at most .05 (n grows with log kappa).",
+    assumptions="e_0 = 0, sigma = 1, C = 2, log spectrum; T/n: T = 2^16 to 2^26 at kappa = 1e3, slope in [-1.03, -.98], "
+    "which needs T/n >= 30 sqrt(kappa) throughout; M = 1 to 256, exact; d = 8 to 64 at T = 2^20, slope in [.97, 1.03]; kappa "
+    "= 10 to 1e4 at T = 2^26, slope at most .05 (n grows with log kappa).",
     controls=[
         Control({"noise": ISOTROPIC, "law": "two"}, "noise of one size in every direction costs a factor kappa where H is flat"),
         Control({"schedule": "constant"}, "with a constant step the variance does not fall with T"),
@@ -91,7 +93,8 @@ def variance_exponents(
     source="C4, control (derived: the effective sigma^2 is sigma^2/mu)",
     kind="rate",
     statement=r"\mathbb E\,nn^\top=\frac{\sigma^2}{M}I:\quad\text{variance}\sim\kappa",
-    assumptions="Spectra with at least half of their eigenvalues at mu (two values, one large), T = 2^26, C = 2, kappa = 10 to 1e4, slope >= .9.",
+    assumptions="Spectra with at least half of their eigenvalues at mu (two values, one large), T = 2^26, C = 2, kappa = 10 "
+    "to 1e4, slope >= .9.",
     controls=[Control({"noise": ANISOTROPIC}, "noise of covariance H costs no factor kappa")],
 )
 def isotropic_noise_pays_kappa(lab: Lab, noise: str = ISOTROPIC) -> Finding:
@@ -126,7 +129,8 @@ def _floor(law: str, kappa: float, name: str, batch: int) -> float:
     statement=r"\mathbb E f(w_T)-f^*\to\sum_j\frac{\eta\sigma^2\lambda_j(1+\beta)}{2M\gamma(2(1+\beta)-\eta\lambda_j)},\qquad"
     r"\frac{\text{SHB}}{\text{SGD}}\sim\frac1{1-\beta}\sim\frac{\sqrt\kappa}2",
     bound=_FLOOR,
-    assumptions="eta = 1/L, d = 16, sigma = 1, M = 1 and 3; T = 1e9; kappa = 1e2 to 1e5; the exponent of the ratio of floors in [.45, .55].",
+    assumptions="eta = 1/L, d = 16, sigma = 1, M = 1 and 3; T = 1e9; kappa = 1e2 to 1e5; the exponent of the ratio of floors "
+    "in [.45, .55].",
     controls=[
         Control({"momentum": "1 - sqrt(lambda_min/lambda_max)"}, "another momentum has another floor"),
         Control({"decays": True}, "with step decay there is no floor: the error goes on falling"),
@@ -153,5 +157,7 @@ def constant_step_floors(lab: Lab, momentum: str = MOMENTUM, decays: bool = Fals
     columns = ("spectrum", "kappa", "M", "method", "formula", "stationary error", "E f - f* at T=1e9")
     same = band(errors, -_ROUNDING, _ROUNDING, label="floor, stationary and after 1e9 steps / formula - 1", predicted=0.0)
     limits = {"low": 0.45, "high": 0.55, "predicted": 0.5}
-    pays = slope(kappas, ratios, label="floor of SHB / floor of SGD: exponent of kappa", variable="kappa", quantity="ratio", **limits)
+    pays = slope(
+        kappas, ratios, label="floor of SHB / floor of SGD: exponent of kappa", variable="kappa", quantity="ratio", **limits
+    )
     return together(same, pays, label="floors", tables=(Table("Floors", columns, tuple(rows)),), panels=pays.panels)

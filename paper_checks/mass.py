@@ -1,4 +1,4 @@
-"""MaSS: Accelerating SGD with Momentum for Over-parameterized Learning (Liu and Belkin, ICLR 2020): the claims, the headline first.
+"""MaSS: Accelerating SGD with Momentum for Over-parameterized Learning (Liu, Belkin; ICLR 2020): the claims, the headline first.
 
 The paper and the notation are in _mass_paper.py. Importing a part registers its claims, so the order here is the report's.
 """

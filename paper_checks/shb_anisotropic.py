@@ -4,10 +4,12 @@ The paper and the notation are in _shb_paper.py. Importing a part registers its 
 """
 
 # isort: off
-from theorysim.paper_checks import _shb_bound  # noqa: F401
-from theorysim.paper_checks import _shb_constant  # noqa: F401
+from theorysim.paper_checks import _shb_split  # noqa: F401
 from theorysim.paper_checks import _shb_bias  # noqa: F401
 from theorysim.paper_checks import _shb_variance  # noqa: F401
+from theorysim.paper_checks import _shb_constant  # noqa: F401
+from theorysim.paper_checks import _shb_bound  # noqa: F401
+from theorysim.paper_checks import _shb_batch  # noqa: F401
 from theorysim.paper_checks import _shb_schedules  # noqa: F401
 from theorysim.paper_checks import _shb_assumptions  # noqa: F401
 from theorysim.paper_checks import _shb_recursion  # noqa: F401

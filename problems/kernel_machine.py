@@ -39,17 +39,21 @@ def kernel_machine(
     """f(w) = 1/(2n) sum_i (h(x_i) - y_i)^2 for the function h = sum_j w_j h_j, h_j the orthonormal eigenfunctions of the kernel.
 
     K(x, x') = exp(-|x - x'|^2 / (2 width^2)) on the first n = ``samples`` digits of scikit-learn (8 x 8 pixels / 16); y_i is the
-    number shown / 9, or with ``target`` 1 for that number and 0 for others. K is invertible, so the machine interpolates its labels.
-    A stochastic gradient is the functional gradient on ``batch`` samples drawn with replacement, in the coordinates w.
-    ``start``: ``"zeros"``, the function 0, or a law of the error w_1 - w*, see laws.start_error, with ``normalize`` and ``distance``.
+    number shown / 9, or with ``target`` 1 for that number and 0 for others. K is invertible, so the machine interpolates its
+    labels. A stochastic gradient is the functional gradient on ``batch`` samples drawn with replacement, in the coordinates w.
+    ``start``: ``"zeros"``, the function 0, or a law of the error w_1 - w*, see laws.start_error, with ``normalize`` and
+    ``distance``.
 
-    With K = U diag(s) U' the features are U diag(s)^{1/2} and H = diag(s)/n. Constants as in least_squares: lambda_max, lambda_min,
-    rank, trace_H = 1, L_1norm, L_infnorm, dim = samples, M = batch; exactly L1 = 1, because K(x, x) = 1, and kappa_tilde = n, because
-    K is invertible; kappa = 1/lambda_min, and L_m (an upper bound), kappa_tilde_m, kappa_m of minibatches; D_inf_0, D_2_0 and
-    Delta_0 per row. Vectors: L. Capabilities: hessian, spectrum, eigenbasis. Raises TheorysimError where two images are so
-    close, or ``width`` is so large, that K is singular to rounding.
+    With K = U diag(s) U' the features are U diag(s)^{1/2} and H = diag(s)/n. Constants as in least_squares: lambda_max,
+    lambda_min, rank, trace_H = 1, L_1norm, L_infnorm, dim = samples, M = batch; exactly L1 = 1, because K(x, x) = 1, and
+    kappa_tilde = n, because K is invertible; kappa = 1/lambda_min, and L_m (an upper bound), kappa_tilde_m, kappa_m of
+    minibatches; D_inf_0, D_2_0 and Delta_0 per row. Vectors: L. Capabilities: hessian, spectrum, eigenbasis. Raises
+    TheorysimError where two images are so close, or ``width`` is so large, that K is singular to rounding.
     """
-    known, batch = _machine(positive_integer("samples", samples), positive("width", width), target), positive_integer("batch", batch)
+    known, batch = (
+        _machine(positive_integer("samples", samples), positive("width", width), target),
+        positive_integer("batch", batch),
+    )
     xp, asarray, count = draws.backend.xp, draws.backend.asarray, len(known.eigenvalues)
     curvature, best = asarray(known.eigenvalues), asarray(known.minimizer)
     if start == "zeros":
@@ -81,7 +85,7 @@ def kernel_machine(
 
 
 class _Machine(NamedTuple):
-    """``rows``: features of the samples, ``(samples, samples)``. ``eigenvalues``: of H, descending. ``minimizer``: w*. On the host."""
+    """On the host. ``rows``: features, ``(samples, samples)``. ``eigenvalues``: of H, descending. ``minimizer``: w*."""
 
     rows: Floats
     eigenvalues: Floats
@@ -94,16 +98,15 @@ def _machine(samples: int, width: float, target: int | None) -> _Machine:
     if samples > len(images):
         raise TheorysimError(f"samples={samples}, but digits holds {len(images)}; give at most {len(images)}")
     x = images[:samples]
-    labels = (
-        shown / (_CLASSES - 1) if target is None else np.where(shown == one_of("target", target, range(_CLASSES)), 1.0, 0.0)
-    )
+    labels = shown / (_CLASSES - 1) if target is None else np.where(shown == one_of("target", target, range(_CLASSES)), 1.0, 0.0)
     squares = np.sum(x * x, axis=1)
     apart = np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0.0)
     np.fill_diagonal(apart, 0.0)
     values, basis = np.linalg.eigh(np.exp(-apart / (2 * width**2)))
     if values[0] < _ROUNDING * values[-1] * samples:
         raise TheorysimError(
-            f"the kernel matrix of {samples} digits at width={width:g} is singular to rounding; give a smaller width or fewer samples"
+            f"the kernel matrix of {samples} digits at width={width:g} is singular to rounding; "
+            "give a smaller width or fewer samples"
         )
     values, basis = values[::-1], basis[:, ::-1]
     root = np.sqrt(values)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -17,6 +19,7 @@ from theorysim.model import Cell, GradientNoise, LinearMethod, Spec
 from theorysim.moments import growth, run_exact
 from theorysim.moments.setting import setting
 from theorysim.noise import Draws
+from theorysim.store import Store
 
 Floats = np.ndarray[Any, Any]
 
@@ -328,3 +331,9 @@ def test_the_auxiliary_sequence_is_what_the_second_moments_say() -> None:
     assert abs(squares.mean() - expected[0, 0]) <= 4 * squares.std() / math.sqrt(len(squares))
     with pytest.raises(ts.TheorysimError, match="reads auxiliary of the algorithm's state"):
         ts.run(DECOUPLED, METHODS["mass"], 1, measure="auxiliary_distance")
+
+
+def test_a_finding_says_that_nothing_was_sampled(tmp_path: Path) -> None:
+    found = ts.check("shb_anisotropic", ["momentum_wins_while_the_bias_decides"], device="cpu", store=Store(tmp_path))
+    told = found.findings["momentum_wins_while_the_bias_decides"].details["expectations over noise"]
+    assert re.fullmatch(r"computed exactly in (\d+) of \1 experiments, without sampling error", told)

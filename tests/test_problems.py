@@ -156,6 +156,11 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"rho": 3.0},
         {"dim": 3, "a_min": 1.0, "rho": 1.5, "start": "power", "distance": 0.01},
     ],
+    "kernel_machine": [
+        {"samples": 30, "width": 1.5, "batch": 1, "start": "signs", "distance": 2.0},
+        {"samples": 25, "batch": 3, "target": 3},
+        {"samples": 12, "width": 0.5, "batch": 2, "start": "lognormal", "normalize": "2"},
+    ],
 }
 
 
@@ -405,6 +410,17 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
         {"quadratic": 1},
         {"start": "far"},
         {"link_loss": -0.1},
+    "kernel_machine": [
+        {"samples": 0},
+        {"samples": 1798},
+        {"width": 0.0},
+        {"samples": 200, "width": 100.0},
+        {"samples": 20, "target": 10},
+        {"samples": 20, "batch": 0},
+        {"samples": 20, "start": "far"},
+        {"samples": 20, "start": [1.0, 2.0]},
+        {"samples": 20, "start": "signs", "distance": -1.0},
+        {"samples": 20, "start": "signs", "normalize": "1"},
     ],
     "strong_growth": [{"a_min": 0.0}, {"a_min": 2.0}, {"rho": 0.9}, {"rho": "3"}, {"start": "far"}, {"distance": -1.0}],
 }

@@ -108,8 +108,8 @@ def _walks(one: Growth, noise: Noise, steps: int) -> bool:
     *rows, dim, n, _ = one.own.shape
     size = n if noise.spread is None else n * dim
     entries: int = math.prod(rows) * dim * n
-    walk = steps * (_CALL + 3 * _ENTRY * entries * n)
-    powers = 3 * steps.bit_length() * (_CALL + _ENTRY * entries * size * size / n)
+    walk: float = steps * (_CALL + 3 * _ENTRY * entries * n)
+    powers: float = 3 * steps.bit_length() * (_CALL + _ENTRY * entries * size * size / n)
     return walk <= powers
 
 
