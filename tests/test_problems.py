@@ -410,6 +410,7 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
         {"quadratic": 1},
         {"start": "far"},
         {"link_loss": -0.1},
+    ],
     "kernel_machine": [
         {"samples": 0},
         {"samples": 1798},

@@ -33,11 +33,25 @@ class State(NamedTuple):
     def x(self) -> Array:
         return self.inner.x
 
+    @property
+    def agents(self) -> Array:
+        return points_of(self.inner)
+
 
 def moved_to(state: Any, x: Array) -> Any:
-    """The state with another iterate, which may lie inside a wrapped state."""
+    """The state with another iterate, which may lie inside a wrapped state; of agents with other points, ``points_of``."""
     update = state._replace if hasattr(state, "_replace") else functools.partial(dataclasses.replace, state)
-    return update(inner=moved_to(state.inner, x)) if hasattr(state, "inner") else update(x=x)
+    if hasattr(state, "inner"):
+        return update(inner=moved_to(state.inner, x))
+    return update(agents=x) if hasattr(state, "agents") else update(x=x)
+
+
+def points_of(state: Any) -> Array:
+    """The iterate, ``(rows, *shape)``, or the points of all agents, ``(rows, m, d)``."""
+    inner = state
+    while hasattr(inner, "inner"):
+        inner = inner.inner
+    return inner.agents if hasattr(inner, "agents") else inner.x
 
 
 # ------------------------------------------------------------------------------------------------ steps
@@ -51,21 +65,26 @@ def _still(method: LinearMethod) -> LinearMethod:
 def _restepped(
     new: Callable[[Array, Array, int], Array], declared: Declared = lambda method: method
 ) -> Callable[[Build, Arguments], Algorithm]:
-    """Step t from x to y becomes the step to ``new(x, y, t)``, t = 1, 2, ..., and the transition ``declared`` of it."""
+    """Step t from x to y becomes the step to ``new(x, y, t)``, t = 1, 2, ..., and the transition ``declared`` of it.
+
+    Of a method with a pooled batch the declared one is changed as well where ``declared`` is: a step size of 0.
+    """
 
     def change(build: Build, arguments: Arguments) -> Algorithm:
         sound = build(**arguments)
 
         def step(state: State, oracle: Any) -> State:
             t, after = state.memory + 1, sound.step(state.inner, oracle)
-            return State(moved_to(after, new(state.x, after.x, t)), t)
+            return State(moved_to(after, new(points_of(state), points_of(after), t)), t)
 
+        still = sound.pooled and dataclasses.replace(sound.pooled, lr=0.0 * sound.pooled.lr)
         return dataclasses.replace(
             sound,
             init=lambda problem, x0: State(sound.init(problem, x0), 0),
             step=step,
             output=lambda state: sound.output(state.inner),
             linear=sound.linear and declared(sound.linear),
+            pooled=still if declared is _still else sound.pooled,
         )
 
     return change
@@ -83,6 +102,15 @@ class _Oracle:
 
     def sample(self, x: Array) -> Array:
         return self._heard(self._oracle.gradient(x) if self._exact else self._oracle.sample(x))
+
+    def local_gradient(self, x: Array, among: Array = None) -> Array:
+        return self._heard(self._oracle.local_gradient(x, among))
+
+    def weighted_gradient(self, x: Array, counts: Array) -> Array:
+        return self._heard(self._oracle.weighted_gradient(x, counts))
+
+    def local_sample(self, x: Array) -> Array:
+        return self._heard(self._oracle.local_sample(x))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._oracle, name)
@@ -137,6 +165,11 @@ def argument(name: str, new: Callable[[Any], Any]) -> Callable[[Build, Arguments
         return None if other is value else build(**{**arguments, name: other})
 
     return change
+
+
+def scaled(factor: float) -> Callable[[Any], Any]:
+    """The value times a factor; what is left to the algorithm, None, stays."""
+    return lambda value: value if value is None else factor * value
 
 
 def off(value: Any) -> Any:

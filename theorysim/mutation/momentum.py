@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from theorysim.model import Algorithm, Array
-from theorysim.mutation.algorithms import argument
+from theorysim.mutation.algorithms import argument, scaled
 from theorysim.mutation.divisors import Arguments, Build
 from theorysim.mutation.fault import ALGORITHM, Fault
 
@@ -67,8 +67,8 @@ MOMENTUM_FAULTS = (
     _fault("kappa_tilde_dropped", "no compensation: kappa~ = 1", argument("kappa_tilde", lambda kappa: 1.0), "kappa_tilde"),
     _fault("compensation_sign", "eta2 with the wrong sign", argument("kappa_tilde", lambda k: k / (2 * k - 1)), "kappa_tilde"),
     _fault("kappa_tilde_halved", "kappa~ half as large", argument("kappa_tilde", lambda kappa: 0.5 * kappa), "kappa_tilde"),
-    _fault("alpha_doubled", "alpha twice as large", argument("alpha", lambda alpha: 2.0 * alpha), "alpha"),
-    _fault("alpha_halved", "alpha half as large", argument("alpha", lambda alpha: 0.5 * alpha), "alpha"),
+    _fault("alpha_doubled", "alpha twice as large", argument("alpha", scaled(2.0)), "alpha"),
+    _fault("alpha_halved", "alpha half as large", argument("alpha", scaled(0.5)), "alpha"),
     _fault("delta_doubled", "delta twice as large", argument("delta", lambda delta: 2.0 * delta), "delta"),
     _fault("delta_halved", "delta half as large", argument("delta", lambda delta: 0.5 * delta), "delta"),
     _fault("kappa_a_quadrupled", "a condition number four times as large", argument("kappa_a", lambda k: 4.0 * k), "kappa_a"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from theorysim.model import Paper
+from theorysim.mutation.agents import AGENT_FAULTS, AGENT_PROBLEM_FAULTS
 from theorysim.mutation.algorithms import ALGORITHM_FAULTS, WRAPPER_FAULTS
 from theorysim.mutation.fault import BOUND, FROZEN, Fault
 from theorysim.mutation.matrices import MATRIX_FAULTS
@@ -19,7 +20,16 @@ from theorysim.validation import unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-FAULTS = (*ALGORITHM_FAULTS, *MOMENTUM_FAULTS, *MATRIX_FAULTS, *WRAPPER_FAULTS, *PROBLEM_FAULTS, *BOUND_FAULTS)
+FAULTS = (
+    *ALGORITHM_FAULTS,
+    *MOMENTUM_FAULTS,
+    *AGENT_FAULTS,
+    *MATRIX_FAULTS,
+    *WRAPPER_FAULTS,
+    *PROBLEM_FAULTS,
+    *AGENT_PROBLEM_FAULTS,
+    *BOUND_FAULTS,
+)
 ENOUGH = 0.9  # of the mutants must be noticed
 
 
