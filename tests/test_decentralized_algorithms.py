@@ -16,7 +16,7 @@ from theorysim.model import Cell, Draw, Problem, TheorysimError
 from theorysim.oracle import Oracle
 from theorysim.registry import algorithm
 from theorysim.registry import problem as known
-from theorysim.run import run_cell
+from theorysim.run import run, run_cell
 
 M, N, D, ROWS = 5, 4, 3, 2
 RNG = np.random.default_rng(11)
@@ -405,3 +405,17 @@ def test_says_what_is_missing_or_not_allowed(problem, spec, words):
 def test_draws_of_a_step_are_not_shared():
     """The stand-in above is no use if every draw is the same."""
     assert len({counts(Draw(t, call)).tobytes() for t in range(1, 9) for call in (0, 1)}) > 12
+
+
+def test_gradient_measures_see_the_mean_of_the_agents_or_refuse() -> None:
+    """Local gradients give their mean; a method that hears parts of gradients only has none, and nothing stands in for it."""
+    what = known("decentralized_quadratic", m=4, n=6, dim=3, kappa=9.0, placement="sorted")
+    trace = run(
+        what, algorithm("dgd", lr=0.05), 5, measure=("mean_gradient_norm:2", "squared_gradients"), record="all", device="cpu"
+    )
+    assert (np.diff(trace["squared_gradients"][0]) > 0).all() and trace["mean_gradient_norm:2"][0, 1] > 0
+    pooled = algorithm("dec_lsvrg", batch=3, chance=0.4, rounds=4, lr=0.05)
+    moved = run(what, pooled, 40, measure="mean_gradient_norm:2", record=(1, 40), device="cpu")["mean_gradient_norm:2"][0]
+    assert moved[1] < 0.9 * moved[0]
+    with pytest.raises(TheorysimError, match="asked for parts of one only"):
+        run(what, pooled, 3, measure="regret", device="cpu")

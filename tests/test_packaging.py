@@ -69,7 +69,7 @@ def test_what_is_imported_is_required() -> None:
     packages = {name: set(map(distribution, found)) for name, found in importlib.metadata.packages_distributions().items()}
     required = {distribution(line) for line in lines("options", "install_requires")}
     extras = {distribution(line) for extra in ("test", "bench") for line in lines("options.extras_require", extra)}
-    optional = {distribution(line) for line in lines("options.extras_require", "pep")}
+    optional = {distribution(line) for extra in ("pep", "mpi") for line in lines("options.extras_require", extra)}
     for name in imported(FOLDERS) - {"cupy", "markupsafe"}:  # an extra, and a part of jinja2
         assert packages[name] & (required | optional), f"{name} is imported and not in install_requires"
     for name in imported(("tests",)) - {"cupy"}:

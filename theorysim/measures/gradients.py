@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from theorysim.backend import namespace
-from theorysim.measures.measure import Measure, View, error, register_measure, zero
+from theorysim.measures.measure import Measure, View, answer, error, register_measure, zero
 from theorysim.model import Array
 from theorysim.norms import known_norm, norm
 
@@ -13,7 +13,7 @@ def regret() -> Measure:
     """sum over s <= t of <g_s, w_s - w*>."""
 
     def update(memory: Array, view: View) -> Array:
-        product = view.answer * error(view.problem, view.point)
+        product = answer(view) * error(view.problem, view.point)
         return memory + namespace(product).sum(product, axis=tuple(range(1, product.ndim)))
 
     return Measure(lambda view, memory: memory, zero, update)
@@ -46,5 +46,5 @@ def squared_gradients() -> Measure:
     return Measure(
         lambda view, memory: memory,
         zero,
-        lambda memory, view: memory + norm(view.answer, "2") ** 2,
+        lambda memory, view: memory + norm(answer(view), "2") ** 2,
     )

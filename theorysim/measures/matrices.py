@@ -8,7 +8,7 @@ import array_api_compat
 
 from theorysim.backend import namespace, triangle
 from theorysim.matrix_functions import singular_values, transposed
-from theorysim.measures.measure import Measure, View, register_measure, zero
+from theorysim.measures.measure import Measure, View, answer, register_measure, zero
 from theorysim.model import Array, TheorysimError
 from theorysim.norms import norm
 from theorysim.validation import finite, non_negative, one_of, positive
@@ -43,7 +43,7 @@ def adaptive_norm(structure: str = "left") -> Measure:
     return Measure(
         lambda view, memory: namespace(memory).sum(namespace(memory).sqrt(memory), axis=1),
         lambda view: 0.0 * seen(view.point),
-        lambda memory, view: memory + seen(view.answer),
+        lambda memory, view: memory + seen(answer(view)),
     )
 
 
@@ -83,9 +83,9 @@ def _accumulating(sides: tuple[Callable[[Array], Array], ...], value: float, tra
         return [_multiple_of_identity(seen(view.point), value) for seen in sides]
 
     def update(roots: list[Array], view: View) -> list[Array]:
-        xp = namespace(view.answer)
+        xp = namespace(view.point)
         return [
-            transposed(triangle(transposed(xp.concat([root, seen(view.answer)], axis=2))))
+            transposed(triangle(transposed(xp.concat([root, seen(answer(view))], axis=2))))
             for root, seen in zip(roots, sides, strict=True)
         ]
 

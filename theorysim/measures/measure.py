@@ -62,6 +62,13 @@ def build_measure(name: str) -> Measure:
     return MEASURES[word](argument) if argument else MEASURES[word]()
 
 
+def answer(view: View) -> Array:
+    """The stochastic gradient of the step; TheorysimError where the method asked for none, but for parts of one."""
+    if view.answer is None:
+        raise TheorysimError("this measure needs the gradient that a step asked for; this method asked for parts of one only")
+    return view.answer
+
+
 def zero(view: View) -> Array:
     """A zero per row."""
     return namespace(view.point).zeros_like(norm(view.point, "inf"))
