@@ -210,7 +210,8 @@ def _simple(graph: str, m: int, **params: Any) -> Spec:
     source=f"derived: spectra of the Laplacians; {EXPLICIT}",
     kind="identity",
     statement=r"\gamma=\tfrac43\sin^2\tfrac\pi m\ (\text{ring}),\ \tfrac23(1-\cos\tfrac\pi m)\ (\text{path}),\ \tfrac45\sin^2"
-    r"\tfrac\pi{\sqrt m}\ (\text{torus}),\ \tfrac2{1+\log_2m}\ (\text{hypercube}),\ \tfrac1m\ (\text{star}),\ 1\ (\text{complete})",
+    r"\tfrac\pi{\sqrt m}\ (\text{torus}),\ \tfrac2{1+\log_2m}\ (\text{hypercube}),\ \tfrac1m\ (\text{star}),\ 1\ "
+    r"(\text{complete})",
     assumptions="Metropolis weights 1/(1 + larger degree), not lazy: the lazy gap is half. 2 agents: 1; 2 x 2 torus: 2/3.",
     controls=[Control({"lazy": True}, "lazy weights have half the gap")],
 )
@@ -259,4 +260,3 @@ def bipartite_graphs_never_agree(lab: Lab, lazy: bool = False, method: str = "fa
         label = f"ring of {m}, accelerated: ‖P_K - J‖ / its limit"
         parts.append(band(grown / limit, 1 - 1e-6, 1 + 1e-6, label=label, predicted=1.0))
     return together(*parts, label="bipartite graphs")
-
