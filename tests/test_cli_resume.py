@@ -51,7 +51,7 @@ def checked(folder: Path) -> Any:
 
 def broken_off(folder: Path, by: signal.Signals) -> tuple[subprocess.Popen[str], str]:
     """A slow check that was sent a signal when some of its cells, but not all, were finished; and its stderr."""
-    process = start(*CHECK, cwd=folder, BOWL_SECONDS="0.3", **settings(folder))
+    process = start(*CHECK, cwd=folder, BOWL_SECONDS="0.03", **settings(folder))
     deadline = time.monotonic() + 60
     while len(cells(folder)) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
