@@ -101,7 +101,8 @@ def certified_envelope(lab: Lab, initial: str = "Y", start: str = "zeros", round
     tables = (Table("Constants of the theorem", ("name", "value"), rows),)
     if start != "zeros":
         return together(*(kept if initial == "Y" else kept[:1]), label="envelope", panels=kept[0].panels, tables=tables)
-    fall = -np.log(psi[0, -1] / psi[0, len(psi[0]) // 2]) / (len(psi[0]) - 1 - len(psi[0]) // 2)
+    with np.errstate(invalid="ignore"):
+        fall = -np.log(psi[0, -1] / psi[0, len(psi[0]) // 2]) / (len(psi[0]) - 1 - len(psi[0]) // 2)
     ratio = band(fall / -np.log1p(-known["theta"] / 2), 1.0, 10.0, label="rate in the long run / guaranteed rate")
     return together(*kept, ratio, label="envelope", panels=kept[0].panels, tables=tables)
 
@@ -149,7 +150,7 @@ def certified_rounds(lab: Lab, plain: bool = False, rounds: int | None = None) -
     ]
     rows += [
         (g, known["gamma"], known["K"], known["K"] * known["gamma"] ** 0.5, t)
-        for g, known, t in zip(graphs, fixed, found, strict=True)
+        for g, known, t in zip(graphs, fixed, found.tolist(), strict=True)
     ]
     table = Table("Certified rounds", ("graph", "gamma", "K", "K sqrt(gamma)", "T"), tuple(rows))
     return together(*parts, label="certified rounds", panels=parts[0].panels, tables=(table,))

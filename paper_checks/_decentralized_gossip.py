@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -92,7 +93,7 @@ def _against(lab: Lab, method: str, text: str, twice: float, **params: Any) -> t
         net = talk(lab, network(graph, **params))
         r = net.lambda_2 / (1 + math.sqrt(1 - net.lambda_2**2))
         counts = [k for k in _COUNTS if r**k > 1e-7]
-        measured = np.array(lab.map(lambda k, net=net: left_over(lab, net, method, k), counts))
+        measured = np.array(lab.map(functools.partial(left_over, lab, net, method), counts))
         limit = np.array([float(Bound(text)({"lambda_2": net.lambda_2, "r": r, "K": twice * k})) for k in counts])
         parts.append(band(measured / limit, high=1 + 1e-9, label=f"{graph}: contraction / bound", predicted=1.0))
         parts.append(band(float(np.max(measured / limit)), low=0.999, label=f"{graph}: largest contraction / bound"))
@@ -255,7 +256,7 @@ def bipartite_graphs_never_agree(lab: Lab, lazy: bool = False, method: str = "fa
     for m in (8, 16, 32):
         net = talk(lab, network(m=m, n=8, weights="adjacency", lazy=lazy, allow_bipartite=True))
         limit = 1 / math.sin(2 * math.pi / m)
-        kept, grown = lab.map(lambda how, net=net, m=m: left_over(lab, net, how, 40 * m), ("plain", method))
+        kept, grown = (left_over(lab, net, how, 40 * m) for how in ("plain", method))
         parts.append(band(kept, 1 - 1e-9, 1 + 1e-9, label=f"ring of {m}, plain: ‖W^K - J‖", predicted=1.0))
         label = f"ring of {m}, accelerated: ‖P_K - J‖ / its limit"
         parts.append(band(grown / limit, 1 - 1e-6, 1 + 1e-6, label=label, predicted=1.0))

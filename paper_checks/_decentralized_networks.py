@@ -218,7 +218,8 @@ def _instances() -> list[Instance]:
 )
 def few_rounds_may_diverge(lab: Lab, enough: bool = False, batch: int | None = None) -> Finding:
     """Few rounds of accelerated gossip can make decentralized Katyusha diverge: which K do depends on graph and batch."""
-    parts, rows = [], []
+    parts: list[Finding] = []
+    rows: list[tuple[Any, ...]] = []
     for name, where, b, bad, good in lab.pick(quick=_instances()[:3], full=_instances()):
         alone = exact_average(lab, where, b)
         most = int(lab.pick(quick=4, full=12) * alone)

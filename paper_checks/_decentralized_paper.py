@@ -117,7 +117,7 @@ def rounds_to(contracted: float, lambda_2: float) -> int:
 
 
 def enough_rounds(lab: Lab, where: Spec) -> int:
-    """The working rule, no theorem: K leaves at most min(0.1, L_g/(2 L_loc)) of a difference."""
+    """The working rule, no theorem: K leaves at most min(0.1, L_g/(2 L_loc)) of a difference, by the bound on contraction."""
     known = host(lab, where)
     return rounds_to(min(0.1, known["L_g"] / (2 * known["L_loc"])), known["lambda_2"])
 

@@ -77,9 +77,12 @@ def logistic_regression_on_graphs(lab: Lab, rounds: int | None = None, law: floa
         ]
     if rounds is None and law == 1.0:
         splits = [
-            _first_steps(lab, _logistic("torus", split), 7, 220, lab.runs(32)).mean() for split in ("order", "iid", "label")
+            float(_first_steps(lab, _logistic("torus", split), 7, 220, lab.runs(32)).mean())
+            for split in ("order", "iid", "label")
         ]
-        parts.append(band(np.abs(np.log(splits / splits[0])), high=0.1, label="|ln T / T| over who holds what", predicted=0.0))
+        parts.append(
+            band(np.abs(np.log(np.divide(splits, splits[0]))), high=0.1, label="|ln T / T| over who holds what", predicted=0.0)
+        )
         rows += [("32 runs, torus", split, t, t) for split, t in zip(("order", "iid", "label"), splits, strict=True)]
     table = Table("Steps until 1e-8", ("data", "graph or split", "least", "largest"), tuple(rows))
     return together(*parts, label="logistic regression", tables=(table,))

@@ -44,7 +44,8 @@ def lyapunov(trace: Trace) -> Floats:
     known: dict[str, Any] = {name: trace.constant(name)[:, None] for name in trace.constants}
     known |= {name: trace.hyper(name)[:, None] for name in ("lr", "chance")}
     known |= {"b": trace.hyper("batch")[:, None], "distance": trace["square_distance"], "variance": trace["snapshot_variance"]}
-    return np.asarray(Bound(_PSI)(known))
+    with np.errstate(over="ignore"):
+        return np.asarray(Bound(_PSI)(known))
 
 
 def horizon(lab: Lab, where: Spec, batch: int, eps: float = _EPS, **more: float) -> int:
@@ -152,7 +153,7 @@ def batches_and_importance(lab: Lab, lr: str | None = None, importance: bool = T
     method = svrg(1, importance=importance, lr=step)
     faster = found[0] / arrivals(lab, [arrival_cell(where, method, horizon(lab, where, 1), _EPS)])[0].steps
     claimed = (1 + 6 * known["L_s"] / known["L_g"]) / (1 + 6 * known["L_s_importance"] / known["L_g"])
-    limits = {"low": 0.98 * claimed, "high": 1.02 * claimed, "predicted": claimed}
+    limits: dict[str, Any] = {"low": 0.98 * claimed, "high": 1.02 * claimed, "predicted": claimed}
     gain = band(faster, **limits, label="T, uniform / by smoothness", panels=plain.panels)
     return together(flat, gain, label="batches and importance", panels=(plain.panels[0], flat.panels[0]))
 
