@@ -15,6 +15,7 @@ from theorysim.paper_checks import _decentralized_certified  # noqa: F401
 from theorysim.paper_checks import _decentralized_practice  # noqa: F401
 from theorysim.paper_checks import _decentralized_baselines  # noqa: F401
 from theorysim.paper_checks import _decentralized_simulation  # noqa: F401
+from theorysim.paper_checks import _decentralized_assumptions  # noqa: F401
 from theorysim.paper_checks._decentralized_paper import PAPER
 
 __all__ = ["PAPER"]
