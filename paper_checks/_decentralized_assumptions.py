@@ -139,6 +139,7 @@ def _network(built: Problem, label: str) -> list[Finding]:
         np.abs(matrix.sum(axis=1) - 1).max(),
         abs(net.lambda_2 - second),
         abs(float(built.constants["lambda_2"]) - second),
+        abs(float(built.constants["rho"]) - np.sort(np.abs([*values, 0.0]))[-2]),
         np.abs(to_host(net.mix(_like(built.start, x), 1)) - matrix @ x).max(),
     ]
-    return [band(off, -_ROUNDING, _ROUNDING, label=f"{label}: W, its second eigenvalue and a round of gossip", predicted=0.0)]
+    return [band(off, -_ROUNDING, _ROUNDING, label=f"{label}: W, its eigenvalues and a round of gossip", predicted=0.0)]
