@@ -14,7 +14,7 @@ from theorysim.findings import Finding, together
 from theorysim.lab import Lab
 from theorysim.model import Control, Draw, Problem
 from theorysim.paper_checks._decentralized_paper import PAPER, Floats, network, pool
-from theorysim.registry import claim
+from theorysim.registry import claim, problem
 
 _ROUNDING = 1e-9
 _BATCH, _DRAWS = 8, 200
@@ -24,6 +24,7 @@ _INSTANCES = (
     network(m=8, n=4, dim=4, kappa=30.0, graph="hypercube", lazy=False),
     pool(dim=4, n=16, spectrum="log", kappa=20.0),
 )
+_DATA = problem("decentralized_regression", m=4, samples=24, dim=3, ridge=0.05, split="label", graph="ring")
 
 
 @claim(
@@ -47,6 +48,9 @@ def assumptions_hold(lab: Lab, share: float = 1.0, lost: bool = False) -> Findin
             audited = certificate(built, L=share * to_host(built.vectors["L"]), label=label)
             parts.append(audited)
         parts += _curvatures(built, label, lost) + _pool(built, label) + _network(built, label)
+    if share == 1 and not lost:
+        data = lab.build(_DATA, 2)
+        parts += [certificate(data, label="data"), *_stated(data), *_pool(data, "data"), *_network(data, "data")]
     return together(*parts, label="assumptions")
 
 
@@ -88,6 +92,20 @@ def _curvatures(built: Problem, label: str, lost: bool) -> list[Finding]:
         band(errors, -_ROUNDING, _ROUNDING, label=f"{label}: constants / measured - 1", predicted=0.0, details={"worst": worst}),
         band(apart, 0.0, _ROUNDING, label=f"{label}: mean Hessian of the agents - Hessian of f", predicted=0.0),
         band(means, -_ROUNDING, _ROUNDING, label=f"{label}: mean gradient of the agents - gradient of f", predicted=0.0),
+    ]
+
+
+def _stated(built: Problem) -> list[Finding]:
+    """Of data: the constants that its bound of the Hessian has, and the gradient as the mean over agents."""
+    known, hessian, at = built.constants, built.capabilities["hessian"](), to_host(built.start)[:1] + 0.3
+    values, rows = np.linalg.eigvalsh(hessian), np.abs(hessian).sum(axis=1)
+    due = {"L_g": values[-1], "lambda_max": values[-1], "mu": known["ridge"], "L_1norm": rows.sum(), "L_infnorm": rows.max()}
+    errors = [float(np.ravel(known[name])[0]) / value - 1 for name, value in due.items()]
+    means = to_host(built.capabilities["finite_sum"].local_gradient(_points(built, at))).mean(axis=1)
+    apart = means - to_host(built.gradient(_like(built.start, at)))
+    return [
+        band(errors, -_ROUNDING, _ROUNDING, label="data: constants / those of the bound of the Hessian - 1", predicted=0.0),
+        band(apart, -_ROUNDING, _ROUNDING, label="data: mean gradient of the agents - gradient of f", predicted=0.0),
     ]
 
 

@@ -47,7 +47,7 @@ def no_constant_is_needed(lab: Lab, name: str = D_NASA) -> Finding:
     relative = means(traces) / CURVATURES
     with np.errstate(invalid="ignore", over="ignore"):
         growth = relative[1:] / relative[:-1]
-    parts = [band(growth, 0.0, 1.0, label="A / L: largest growth from one L to the next")]
+    parts = [band(growth, 0.0, 1 + 1e-9, label="A / L: largest growth from one L to the next")]
     if name == D_NASA:
         kept = [surely(trace) / limit(trace) for trace in traces]
         parts.append(band(kept, 0.0, 1.0, label="(A + 3 standard errors) / bound", predicted=1.0))
