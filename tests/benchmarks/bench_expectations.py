@@ -13,7 +13,7 @@ import theorysim as ts
 DIM, STAGE, STAGES = 100_000, 25_000_000, 40
 
 
-def test_a_thousand_million_steps_cost_less_than_a_thousand() -> None:
+def test_a_thousand_million_steps_cost_less_than_two_thousand() -> None:
     what = ts.problem("anisotropic_quadratic", dim=DIM, spectrum="log", kappa=1e6, noise=1.0, noise_law="spectrum")
     method = ts.algorithm(
         "heavy_ball", lr="1/lambda_max", momentum="(1 - sqrt(lambda_min/lambda_max))**2", schedule=f"step_decay:2,{STAGE}"
@@ -28,4 +28,4 @@ def test_a_thousand_million_steps_cost_less_than_a_thousand() -> None:
     ts.run(what, method, 100, record="last", device="cpu")
     step = (time.perf_counter() - begin) / 100
     print(f"\n{exact:.2f} s, peak {memory:.0f} MB in all, the work of {exact / step:.0f} steps of one run")
-    assert exact < 1000 * step
+    assert exact < 2000 * step

@@ -16,7 +16,7 @@ from theorysim.moments.growth import Noise, advanced, growth
 from theorysim.moments.setting import Setting
 from theorysim.moments.stage import Second, Weights, folded, plus, power, through
 
-_DIRECTIONS = 2**14  # worked on at once by one core of a CPU
+_DIRECTIONS = 25_000  # worked on at once by one core of a CPU
 
 
 class Moments(NamedTuple):
@@ -125,6 +125,8 @@ def _unfolded(case: Setting, factor: float) -> tuple[Weights, Array]:
 def _turned(state: _State, wanted: Array, momentum: Array) -> _State:
     """The same state in the coordinates of the directions ``wanted``."""
     xp, (e, z, (ee, ez, zz), _), other, twice = namespace(state.e), state, state.turned != wanted, 2 * momentum
+    if not xp.any(other):
+        return state
     noise = Second(ee, xp.where(other, twice * ee - ez, ez), xp.where(other, twice * (twice * ee - 2 * ez) + zz, zz))
     return _State(e, xp.where(other, twice * e - z, z), noise, wanted)
 
