@@ -9,20 +9,9 @@ from typing import Any
 from theorysim.agents import FiniteSum
 from theorysim.backend import namespace
 from theorysim.model import Algorithm, Array, Draw, Problem
-from theorysim.mutation.algorithms import argument, first_coordinate_times
+from theorysim.mutation.algorithms import Answering, argument, first_coordinate_times
 from theorysim.mutation.divisors import Arguments, Build
 from theorysim.mutation.fault import ALGORITHM, PROBLEM, Fault
-
-
-class _Oracle:
-    """An oracle with some of its answers exchanged; everything else is the oracle's own."""
-
-    def __init__(self, oracle: Any, **answers: Callable[..., Any]) -> None:
-        self._oracle = oracle
-        self.__dict__.update(answers)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._oracle, name)
 
 
 def _answered(answers: Callable[[Any], dict[str, Callable[..., Any]]], **pooled: Any) -> Callable[[Build, Arguments], Algorithm]:
@@ -32,7 +21,7 @@ def _answered(answers: Callable[[Any], dict[str, Callable[..., Any]]], **pooled:
         sound = build(**arguments)
         declared = sound.pooled and dataclasses.replace(sound.pooled, **pooled)
         return dataclasses.replace(
-            sound, step=lambda state, oracle: sound.step(state, _Oracle(oracle, **answers(oracle))), pooled=declared
+            sound, step=lambda state, oracle: sound.step(state, Answering(oracle, **answers(oracle))), pooled=declared
         )
 
     return change

@@ -91,6 +91,17 @@ def _restepped(
 
 
 # ------------------------------------------------------------------------------------------------ gradients
+class Answering:
+    """An oracle with some of its answers exchanged; everything else is the oracle's own."""
+
+    def __init__(self, oracle: Any, **answers: Callable[..., Any]) -> None:
+        self._oracle = oracle
+        self.__dict__.update(answers)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._oracle, name)
+
+
 class _Oracle:
     """An oracle whose answers pass through ``heard(answer)``; everything else is the oracle's own."""
 

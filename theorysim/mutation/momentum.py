@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from theorysim.model import Algorithm, Array
-from theorysim.mutation.algorithms import argument, scaled
+from theorysim.model import Algorithm
+from theorysim.mutation.algorithms import Answering, argument, scaled
 from theorysim.mutation.divisors import Arguments, Build
 from theorysim.mutation.fault import ALGORITHM, Fault
 
@@ -20,25 +20,10 @@ def _behind(build: Build, arguments: Arguments) -> Algorithm | None:
     kick = method.momentum * method.lr if method.kick is None else method.kick
 
     def step(state: Any, oracle: Any) -> Any:
-        return sound.step(state, _At(oracle, state.x))
+        at = state.x
+        return sound.step(state, Answering(oracle, gradient=lambda x: oracle.gradient(at), sample=lambda x: oracle.sample(at)))
 
     return dataclasses.replace(sound, step=step, linear=dataclasses.replace(method, look_ahead=0.0, kick=kick))
-
-
-class _At:
-    """An oracle that answers for the point ``x``, whatever it is asked for."""
-
-    def __init__(self, oracle: Any, x: Array) -> None:
-        self._oracle, self._x = oracle, x
-
-    def gradient(self, x: Array) -> Array:
-        return self._oracle.gradient(self._x)
-
-    def sample(self, x: Array) -> Array:
-        return self._oracle.sample(self._x)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._oracle, name)
 
 
 def _stage_early(build: Build, arguments: Arguments) -> Algorithm | None:
