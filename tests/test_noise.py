@@ -248,6 +248,7 @@ def test_importing_noise_does_not_load_numba():
 HOST = r"""
 #include <cmath>
 #include <cstring>
+using std::fma;
 using std::sqrt;
 #define __device__ static
 #define __global__

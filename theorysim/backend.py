@@ -5,6 +5,7 @@ Everything else asks an array for its namespace, or is handed a ``Backend``, and
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
@@ -52,6 +53,13 @@ class Backend:
             return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         except (ValueError, OSError, AttributeError):
             return 2**31
+
+    def release_memory(self) -> None:
+        """Give back what the library holds without using it."""
+        if self.name == "gpu":
+            import cupy
+
+            cupy.get_default_memory_pool().free_all_blocks()
 
     def kernel(self, source: str, name: str) -> Any:
         """The CUDA kernel ``name`` of ``source``, compiled once per process (float contraction off, as on the CPU)."""
@@ -138,7 +146,7 @@ def over_stack(function: Callable[..., tuple[Array, ...]], *stacks: Array) -> tu
     Each matrix is treated alike whatever stack it stands in, so the parts of a stack can be given to several threads.
     """
     work = sum(stack.shape[0] * stack.shape[1] * stack.shape[2] * min(stack.shape[1:]) for stack in stacks)
-    parts = min(_cores(), len(stacks[0])) if isinstance(stacks[0], np.ndarray) and work >= _WORTH_A_THREAD else 1
+    parts = min(cores(), len(stacks[0])) if isinstance(stacks[0], np.ndarray) and work >= _WORTH_A_THREAD else 1
     if parts == 1:
         return function(*stacks)
     found = in_threads(function, *(np.array_split(stack, parts) for stack in stacks))
@@ -147,8 +155,19 @@ def over_stack(function: Callable[..., tuple[Array, ...]], *stacks: Array) -> tu
 
 def in_threads(function: Callable[..., T], *arguments: Sequence[Any]) -> list[T]:
     """``function`` at each of its arguments, in order, on all cores: for work inside NumPy, which lets other threads run."""
-    with ThreadPoolExecutor(_cores()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         return list(threads.map(function, *arguments))
+
+
+def in_kernel_threads(function: Callable[..., T], *arguments: Sequence[Any]) -> list[T]:
+    """As ``in_threads``, on threads that are kept: for work that is done in a millisecond and starts no other."""
+    return list(_kernel_threads(os.getpid()).map(function, *arguments))
+
+
+@functools.cache
+def _kernel_threads(process: int) -> ThreadPoolExecutor:
+    """The threads of this process: those of the process it was forked from are not there any more."""
+    return ThreadPoolExecutor(cores(), "theorysim-kernel")
 
 
 def triangle(stack: Array) -> Array:
@@ -156,6 +175,6 @@ def triangle(stack: Array) -> Array:
     return np.linalg.qr(stack, mode="r") if isinstance(stack, np.ndarray) else namespace(stack).linalg.qr(stack)[1]
 
 
-def _cores() -> int:
+def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

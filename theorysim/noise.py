@@ -107,6 +107,8 @@ class Draws:
         return self.backend.asarray(runs) if self.backend.name == "gpu" else runs
 
     def _rows(self, stream: Stream, draw: Draw, shape: tuple[int, ...], normal: bool) -> Array:
+        if hasattr(draw.step, "random"):
+            return draw.step.random(stream, draw, shape, normal)
         runs, copied = self._distinct_runs
         values = self._fill(runs, stream, draw, shape, normal)
         return values if copied is None else self.backend.xp.take(values, copied, axis=0)

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit, prange
 
 from theorysim.noise_gpu import COS, LANES, LOG, SIN
+from theorysim.vector_units import fma, wide_vectors
 
 _CHUNK = 16 * LANES  # blocks in one unit: 1024 numbers, 20 kB of scratch
 _UNITS = 8  # units in one parallel task
@@ -66,7 +67,8 @@ def _real(bits: Any) -> Any:
 @_compiled(forceinline=True)
 def _polynomial(z: Any, c: Any) -> Any:
     y = z * z
-    return ((c[0] + c[1] * z) + (c[2] + c[3] * z) * y) + ((c[4] + c[5] * z) + c[6] * y) * (y * y)
+    low = fma(fma(c[3], z, c[2]), y, fma(c[1], z, c[0]))
+    return fma(fma(c[6], y, fma(c[5], z, c[4])), y * y, low)
 
 
 @_compiled(forceinline=True)
@@ -84,7 +86,7 @@ def _radius(word: Any) -> Any:
     s = f / (2.0 + f)
     power = _real(exponent | _TWO_52) - (2.0**52 + 33.0)
     # -2 ln u = -2 ln 2 power - 4 artanh(s)
-    return np.sqrt(power * -1.3862943611198906 + s * _polynomial(s * s, LOG))
+    return np.sqrt(fma(s, _polynomial(s * s, LOG), power * -1.3862943611198906))
 
 
 @_compiled(forceinline=True)
@@ -102,6 +104,7 @@ def _direction(word: Any) -> Any:
 
 @_compiled()
 def _make_counters(blocks: Any, runs: Any, first: int, run: int) -> None:
+    wide_vectors()
     for b in range(len(blocks)):
         blocks[b] = np.uint64(first + b)
         runs[b] = np.uint64(run)
@@ -110,6 +113,7 @@ def _make_counters(blocks: Any, runs: Any, first: int, run: int) -> None:
 @_compiled()
 def _make_words(words: Any, count: int, where: Any) -> None:
     """Words in the place of the counters: the block numbers in ``words[0]``, the run numbers in ``words[2]``."""
+    wide_vectors()
     step, word, k0, k1 = np.uint64(where[0]), np.uint64(where[1]), np.uint64(where[2]), np.uint64(where[3])
     for b in range(count):
         words[0, b], words[1, b], words[2, b], words[3, b] = philox(words[0, b], step, words[2, b], word, k0, k1)
@@ -117,6 +121,7 @@ def _make_words(words: Any, count: int, where: Any) -> None:
 
 @_compiled()
 def _make_uniforms(words: Any, numbers: Any, count: int) -> None:
+    wide_vectors()
     for lane in range(4):
         for b in range(count):
             numbers[lane, b] = _odd(words[lane, b]) * 2.0**-33
@@ -124,6 +129,7 @@ def _make_uniforms(words: Any, numbers: Any, count: int) -> None:
 
 @_compiled()
 def _make_radii(words: Any, radii: Any, count: int) -> None:
+    wide_vectors()
     for pair in range(2):
         for b in range(count):
             radii[pair, b] = _radius(words[2 * pair, b])
@@ -131,6 +137,7 @@ def _make_radii(words: Any, radii: Any, count: int) -> None:
 
 @_compiled()
 def _make_points(words: Any, radii: Any, numbers: Any, count: int) -> None:
+    wide_vectors()
     for pair in range(2):
         for b in range(count):
             x, y = _direction(words[2 * pair + 1, b])
@@ -141,6 +148,7 @@ def _make_points(words: Any, radii: Any, numbers: Any, count: int) -> None:
 @_compiled()
 def _place(numbers: Any, offset: int, target: Any) -> None:
     """The numbers of one row to their coordinates: 16 of lane 0, 16 of lane 1, 2, 3, then the next 16 of lane 0, ..."""
+    wide_vectors()
     size = len(target)
     for tile in range(size // (4 * LANES)):
         for lane in range(4):
@@ -155,12 +163,34 @@ def _place(numbers: Any, offset: int, target: Any) -> None:
 
 
 @_compiled()
+def scratch() -> Any:
+    """Room for the words, radii and numbers of one unit."""
+    return np.empty((4, _CHUNK), np.uint64), np.empty((2, _CHUNK)), np.empty((4, _CHUNK))
+
+
+@_compiled()
+def fill_piece(
+    target: Any, words: Any, radii: Any, numbers: Any, first: int, run: int, where: Any, normal: bool
+) -> None:
+    """The numbers of the coordinates from ``first`` on, a multiple of 64, of one row; at most 1024. The rest is scratch."""
+    wide_vectors()
+    count = -(-len(target) // (4 * LANES)) * LANES
+    _make_counters(words[0, :count], words[2, :count], first // 4, run)
+    _make_words(words, count, where)
+    if normal:
+        _make_radii(words, radii, count)
+        _make_points(words, radii, numbers, count)
+    else:
+        _make_uniforms(words, numbers, count)
+    _place(numbers, 0, target)
+
+
+@_compiled()
 def _fill_units(values: Any, runs: Any, where: Any, normal: bool, plan: Any, begin: int, end: int) -> None:
     """The units from ``begin`` to ``end``; a unit is a piece of a long row or several short rows."""
+    wide_vectors()
     blocks, pieces, rows_together = plan
-    words = np.empty((4, _CHUNK), np.uint64)
-    radii = np.empty((2, _CHUNK))
-    numbers = np.empty((4, _CHUNK))
+    words, radii, numbers = scratch()
     for unit in range(begin, end):
         first_row = unit // pieces * rows_together
         last_row = min(len(runs), first_row + rows_together)

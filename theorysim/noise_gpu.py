@@ -1,7 +1,7 @@
 """The constants behind the numbers of noise.py, and the CUDA kernel that makes them; ``noise_cpu`` is its translation.
 
-Both use the same additions, multiplications, divisions and square roots of float64 in the same order, each rounded once
-(no fused multiply-add), so that a CPU and a GPU give the same bits. The constants define the numbers: changing one changes
+Both use the same operations of float64 in the same order, each rounded once, a multiply-add where it is written and nowhere
+else, so that a CPU and a GPU give the same bits. The constants define the numbers: changing one changes
 every result (and Numba's cache does not notice before ``noise_cpu.py`` is touched as well).
 """
 
@@ -53,7 +53,8 @@ typedef unsigned long long u64;
 __device__ double polynomial(double z, double c0, double c1, double c2, double c3, double c4, double c5, double c6)
 {
     const double y = z * z;
-    return ((c0 + c1 * z) + (c2 + c3 * z) * y) + ((c4 + c5 * z) + c6 * y) * (y * y);
+    const double low = fma(fma(c3, z, c2), y, fma(c1, z, c0));
+    return fma(fma(c6, y, fma(c5, z, c4)), y * y, low);
 }
 
 __device__ void philox(u32 c[4], u32 k0, u32 k1)
@@ -76,7 +77,7 @@ __device__ double radius(u32 w)
     const u64 e = (bits - 0x3FE6A09E667F3BCDull) >> 52;
     const double f = __longlong_as_double(bits - (e << 52)) - 1.0;
     const double s = f / (2.0 + f);
-    return sqrt(((double)e - 33.0) * -1.3862943611198906 + s * polynomial(s * s, LOG));
+    return sqrt(fma(s, polynomial(s * s, LOG), ((double)e - 33.0) * -1.3862943611198906));
 }
 
 /* cos and sin of (pi/2) (q + t): q = the two top bits of w, t = the other bits spread over (-1/2, 1/2) */

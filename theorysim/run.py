@@ -1,11 +1,13 @@
 """THE loop: a problem and an algorithm become a Trace.
 
 Rows are (variant, run) pairs run as one array program; batches larger than memory are split over runs, which changes no
-number because every random draw is a pure function of (seed, run, step, coordinate).
+number because every random draw is a pure function of (seed, run, step, coordinate). Between two steps that are looked at,
+fused/ takes as many steps at once as it can, which changes no number either.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,14 +16,18 @@ from numpy.typing import NDArray
 
 from theorysim.backend import Backend, namespace, one_blas_thread, select, to_host
 from theorysim.build import build_algorithm, build_problem, variants
+from theorysim.fused import Stepper
 from theorysim.measures import View, build_measure
-from theorysim.model import Array, Cell, Problem, Spec, TheorysimError
+from theorysim.model import Algorithm, Array, Cell, Problem, Spec, TheorysimError
 from theorysim.noise import Draws
 from theorysim.oracle import Oracle
 from theorysim.trace import OK, Trace, varying
 from theorysim.validation import non_negative, one_of, positive, positive_integer
 
 _CPU_ELEMENTS = 2**17  # a megabyte an array: large enough to hide the call overhead, small enough for the cache
+_FUSED_ELEMENTS = 2**20  # kernels keep to the cache by themselves; larger batches share the cost of tracing a step
+_WORTH_A_KERNEL = 2**25  # coordinate updates of a cell, about half a second without a kernel: what it takes to compile one
+_WORTH_A_LAUNCH = 2**15  # coordinate updates between two looks
 _ARRAYS_AT_ONCE = 24  # arrays of the iterate's size that a step and its measures hold, generously
 _STOP_LOOK = 16  # how often `until` is looked at: each look waits for the device
 
@@ -50,13 +56,36 @@ def run(
 
 
 def run_cell(cell: Cell, backend: Backend, chunk: int | None = None) -> Trace:
-    """Run a cell, ``chunk`` runs at a time (by default as many as fit); the chunking changes no number."""
+    """Run a cell, ``chunk`` runs at a time (by default as many as fit); the chunking changes no number.
+
+    Where the memory does not suffice after all, it goes on with smaller chunks; TheorysimError where one run is too large.
+    """
     _check(cell)
-    limit = chunk or _runs_that_fit(cell, backend)
-    runs = cell.first_run + np.arange(cell.runs)
     with one_blas_thread():
-        pieces = [_run_chunk(cell, backend, runs[start : start + limit]) for start in range(0, cell.runs, limit)]
+        pieces = _in_chunks(cell, backend, chunk)
     return _trace(cell, pieces, backend)
+
+
+def _in_chunks(cell: Cell, backend: Backend, chunk: int | None) -> list[_Piece]:
+    runs, pieces = cell.first_run + np.arange(cell.runs), []
+    limit, start = chunk or cell.runs, 0
+    try:
+        limit = chunk or _runs_that_fit(cell, backend)
+    except MemoryError:
+        limit = 1
+    while start < cell.runs:
+        try:
+            pieces.append(_run_chunk(cell, backend, runs[start : start + limit]))
+            start += limit
+        except MemoryError:
+            backend.release_memory()
+            if limit == 1:
+                raise TheorysimError(
+                    f"one run of {cell.algorithm} on {cell.problem} does not fit into the memory of {backend.describe()}; "
+                    "take a smaller problem or fewer values of a hyper-parameter at once"
+                ) from None
+            limit = -(-limit // 2)
+    return pieces
 
 
 class _Piece(NamedTuple):
@@ -74,26 +103,56 @@ def _run_chunk(cell: Cell, backend: Backend, runs: NDArray[np.int64]) -> _Piece:
     draws = Draws(backend, cell.seed, rows)
     with np.errstate(all="ignore"):
         problem = build_problem(cell.problem, draws)
-        columns, calls = _loop(cell, problem, build_algorithm(cell.algorithm, problem, draws))
+        algorithm = build_algorithm(cell.algorithm, problem, draws)
+        try:
+            columns, calls = _loop(cell, problem, algorithm, _stepper(cell, problem, algorithm, draws))
+        except _Asked:
+            columns, calls = _loop(cell, problem, algorithm, Stepper(problem, algorithm, draws, looked_at=True))
         values = to_host(backend.xp.stack(columns))
     shaped = values.reshape(len(columns), len(cell.measure), -1, len(runs))
     return _Piece(runs, record_steps(cell)[: len(columns)], shaped, calls, dict(problem.constants))
 
 
-def _loop(cell: Cell, problem: Problem, algorithm: Any) -> tuple[list[Array], list[dict[str, int]]]:
+class _Asked(Exception):
+    """A measure looks at where the oracle was asked: the kernels have to tell."""
+
+
+class _Blind(View):
+    """The view of a run whose kernels do not tell where the oracle was asked."""
+
+    @property
+    def point(self) -> Array:
+        raise _Asked
+
+    @property
+    def answer(self) -> Array:
+        raise _Asked
+
+
+def _stepper(cell: Cell, problem: Problem, algorithm: Algorithm, draws: Draws) -> Stepper:
+    """What takes the steps of a cell, with kernels where they pay."""
+    updates = cell.steps * cell.runs * variants(cell.algorithm) * math.prod(problem.shape)
+    looks = cell.steps if any(build_measure(name).start for name in cell.measure) else len(record_steps(cell))
+    between_looks = cell.steps / looks * math.prod(problem.start.shape)
+    fuse = updates >= _WORTH_A_KERNEL and between_looks >= _WORTH_A_LAUNCH
+    return Stepper(problem, algorithm, draws, looked_at=not fuse, fuse=fuse)
+
+
+def _loop(cell: Cell, problem: Problem, algorithm: Algorithm, stepper: Stepper) -> tuple[list[Array], list[dict[str, int]]]:
     """All steps; a ``(measures, rows)`` array per recorded one, left on the device, with the oracle's counts so far."""
     xp, oracle, state = namespace(problem.start), Oracle(problem), algorithm.init(problem, problem.start)
     measures = {name: build_measure(name) for name in cell.measure}
-    begin = View(problem, algorithm, state, 0, oracle.point, oracle.answer, dict(oracle.calls))
-    memory = {name: m.start(begin) for name, m in measures.items() if m.start}
-    columns, calls, wanted = [], [], set(record_steps(cell).tolist())
+    see = View if stepper.looked_at else _Blind
+    view = see(problem, algorithm, state, 0, oracle.point, oracle.answer, dict(oracle.calls))
+    memory = {name: m.start(view) for name, m in measures.items() if m.start}
+    columns, calls, recorded = [], [], record_steps(cell).tolist()
     target = None if cell.until is None else _Target(cell.until, variants(cell.algorithm))
     gap = cell.measure.index("gap") if target is not None else 0
-    for t in range(cell.steps + 1):
+    wanted, before = set(recorded), 0
+    for t in range(cell.steps + 1) if memory else recorded:
         if t > 0:
-            oracle.begin(t)
-            state = algorithm.step(state, oracle)
-        view = View(problem, algorithm, state, t, oracle.point, oracle.answer, oracle.calls)
+            state, before = stepper.advance(state, oracle, before, t), t
+            view = see(problem, algorithm, state, t, oracle.point, oracle.answer, oracle.calls)
         for name in memory if t > 0 else ():
             memory[name] = measures[name].update(memory[name], view)  # type: ignore[misc]
         if t in wanted:
@@ -190,7 +249,8 @@ def _runs_that_fit(cell: Cell, backend: Backend) -> int:
     state = build_algorithm(cell.algorithm, problem, draws).init(problem, problem.start)
     per_run = max([problem.row_elements * len(draws.runs), *_sizes(state)])
     fit = backend.free_memory() // (2 * 8 * _ARRAYS_AT_ONCE)
-    elements = fit if backend.name == "gpu" else min(fit, _CPU_ELEMENTS)
+    best = _CPU_ELEMENTS if len(record_steps(cell)) > cell.steps // 2 else _FUSED_ELEMENTS
+    elements = fit if backend.name == "gpu" else min(fit, best)
     return max(1, elements // per_run)
 
 

@@ -43,7 +43,7 @@ def adam(
         m = beta1 * state.m + (1 - beta1) * g
         v = beta2 * state.v + (1 - beta2) * g * g
         power1, power2 = state.power1 * beta1, state.power2 * beta2
-        m_hat, v_hat = (m / (1 - power1), v / (1 - power2)) if bias_correction else (m, v)
+        m_hat, v_hat = (m * (1 / (1 - power1)), v * (1 / (1 - power2))) if bias_correction else (m, v)
         scale = xp.sqrt(v_hat) + eps
         return State(state.x - lr * m_hat / xp.where(scale > 0, scale, 1.0), m, v, power1, power2)
 

@@ -1,0 +1,13 @@
+"""Where theorysim keeps things on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """``$THEORYSIM_CACHE``, or this user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("THEORYSIM_CACHE") or platformdirs.user_cache_dir("theorysim"))
