@@ -125,6 +125,32 @@ def loop_adam(ask, w, lr, beta1=0.9, beta2=0.999, eps=1e-8, bias_correction=True
         yield w
 
 
+def loop_rmsprop(ask, w, lr, decay=0.9, eps=1e-8, momentum=0.0):
+    """The iterate as a sum of all steps so far, each with the weight that is left of it."""
+    start, v, steps = w, [0.0] * len(w), []
+    for t in itertools.count(1):
+        g = ask(t, w)
+        v = [decay * vj + (1 - decay) * gj**2 for vj, gj in zip(v, g, strict=True)]
+        steps.append([lr * gj / (math.sqrt(vj) + eps) for gj, vj in zip(g, v, strict=True)])
+        weights = [sum(momentum**k for k in range(t - s)) for s in range(t)]
+        w = [wj - sum(a * step[j] for a, step in zip(weights, steps, strict=True)) for j, wj in enumerate(start)]
+        yield w
+
+
+def loop_signum(ask, w, lr, momentum=0.9, schedule="constant"):
+    past = []
+    for t in itertools.count(1):
+        past.append(ask(t, w))
+        size = {"constant": lr, "inverse": lr / t}[schedule]
+        sums = [sum(momentum ** (t - 1 - s) * g[j] for s, g in enumerate(past)) for j in range(len(w))]
+        w = [wj - math.copysign(size, sj) for wj, sj in zip(w, sums, strict=True)]
+        yield w
+
+
+def loop_sign_sgd(ask, w, lr, schedule="constant"):
+    return loop_signum(ask, w, lr, 0.0, schedule)
+
+
 def loop_adagrad_norm(ask, w, **h):
     return loop_adagrad(ask, w, joint=True, **h)
 
@@ -157,6 +183,12 @@ CASES = [
     ("adam", {"lr": LRS}, loop_adam),
     ("adam", {"lr": LRS, "beta1": [0.0, 0.5, 0.9], "beta2": [0.9, 0.99, 0.5], "eps": [0.1, 1e-3, 0.0]}, loop_adam),
     ("adam", {"lr": LRS, "beta2": 0.95, "bias_correction": False}, loop_adam),
+    ("rmsprop", {"lr": LRS}, loop_rmsprop),
+    ("rmsprop", {"lr": LRS, "decay": [0.0, 0.9, 0.99], "eps": [1.0, 0.0, 1e-3], "momentum": [0.5, 0.9, 0.3]}, loop_rmsprop),
+    ("sign_sgd", {"lr": LRS}, loop_sign_sgd),
+    ("sign_sgd", {"lr": LRS, "schedule": "inverse"}, loop_sign_sgd),
+    ("signum", {"lr": LRS}, loop_signum),
+    ("signum", {"lr": LRS, "momentum": [0.0, 0.5, 0.99], "schedule": "inverse"}, loop_signum),
     *(("faulty_adagrad", params, loop_adagrad) for params in FAULTY),
 ]
 ALL = [*CASES, FROZEN, ("average", {"of": algorithm("adagrad", lr=LRS, eps=[0.0, 0.1, 1.0])}, None)]

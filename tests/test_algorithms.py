@@ -56,6 +56,7 @@ def test_frozen_never_moves_but_asks():
         ("faulty_adagrad", {"fault": "moving_average", "lr": "D_inf_0/sqrt(2)", "eps": 0.0, "v0": 0.0, "decay": 0.99}),
         ("nesterov", {"lr": "1/lambda_max"}),
         ("adam", {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "bias_correction": True}),
+        ("rmsprop", {"lr": 1e-3, "decay": 0.9, "eps": 1e-8, "momentum": 0.0}),
     ],
 )
 def test_defaults_are_the_prescribed_steps(name, defaults):
@@ -262,7 +263,10 @@ def test_sgd_needs_a_step_size():
 
 @pytest.mark.parametrize(
     "name",
-    ["gradient_descent", "sgd", "adagrad", "adagrad_norm", "heavy_ball", "nesterov", "adam", "full_matrix_adagrad"],
+    [
+        *("gradient_descent", "sgd", "adagrad", "adagrad_norm", "heavy_ball", "nesterov", "adam", "full_matrix_adagrad"),
+        *("rmsprop", "sign_sgd", "signum"),
+    ],
 )
 def test_matrix_iterates_are_the_same_numbers_in_another_shape(name):
     def quadratic_of(shape):

@@ -22,11 +22,14 @@ METHODS = {  # an instance of every algorithm, away from its stability limit
     "full_matrix_adagrad": algorithm("full_matrix_adagrad", lr=0.8, eps=1e-3),
     "adagrad": algorithm("adagrad", lr=0.3),
     "adam": algorithm("adam", lr=0.05),
+    "rmsprop": algorithm("rmsprop", lr=0.05, momentum=0.5),
+    "sign_sgd": algorithm("sign_sgd", lr=0.05, schedule="inverse_sqrt"),
+    "signum": algorithm("signum", lr=0.05),
     "average": algorithm("average", of=algorithm("adagrad", lr=0.3)),
     "faulty_adagrad": algorithm("faulty_adagrad", fault="eps_inside", lr=0.3, eps=0.1),
 }
 ROTATABLE = ("gradient_descent", "sgd", "heavy_ball", "nesterov", "adagrad_norm", "full_matrix_adagrad")
-COORDINATEWISE = ("adagrad", "adam", "average", "faulty_adagrad")
+COORDINATEWISE = ("adagrad", "adam", "rmsprop", "sign_sgd", "signum", "average", "faulty_adagrad")
 some = settings(max_examples=25, derandomize=True, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 

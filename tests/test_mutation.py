@@ -158,7 +158,7 @@ def test_a_second_time_it_says_the_same_and_the_store_holds_sound_cells_only(tmp
     store, chosen = Store(tmp_path), select_faults(["step_halved", "gap_halved", "noise_ignored"])
     once = run_selftest(TOY.name, faults=chosen, store=store, device="cpu")
     before = files(tmp_path)
-    assert len(store._cells()) == 2  # the claims' cell and the control's
+    assert store.usage()[0] == 2  # the claims' cell and the control's
     assert run_selftest(TOY.name, faults=chosen, store=store, device="cpu") == once
     assert files(tmp_path) == before
     assert ts.check(TOY.name, store=store, device="cpu").exit_code == 0

@@ -23,6 +23,7 @@ from theorysim.model import Array, TheorysimError
 T = TypeVar("T")
 
 DEVICES = ("auto", "cpu", "gpu")
+CUDA_OPTIONS = ("--fmad=false",)  # a multiply-add where it is written and nowhere else, as on the CPU
 _WORTH_A_THREAD = 2**20  # multiplications of a matrix decomposition, some milliseconds
 
 
@@ -62,10 +63,8 @@ class Backend:
             cupy.get_default_memory_pool().free_all_blocks()
 
     def kernel(self, source: str, name: str) -> Any:
-        """The CUDA kernel ``name`` of ``source``, compiled once per process (float contraction off, as on the CPU)."""
-        import cupy
-
-        return cupy.RawKernel(source, name, options=("--fmad=false",))
+        """The CUDA kernel ``name`` of ``source``, compiled once per process with CUDA_OPTIONS."""
+        return _raw_kernel(source, name)
 
     def describe(self) -> str:
         """One line for reports: the device and the library that drives it."""
@@ -75,6 +74,13 @@ class Backend:
             properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
             return f"{properties['name'].decode()}, CuPy {cupy.__version__}, float64"
         return f"{self.name}, NumPy {np.__version__}, float64"
+
+
+@functools.cache
+def _raw_kernel(source: str, name: str) -> Any:
+    import cupy
+
+    return cupy.RawKernel(source, name, options=CUDA_OPTIONS)
 
 
 CPU = Backend("cpu", array_api_compat.array_namespace(np.empty(0)))

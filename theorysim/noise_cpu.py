@@ -169,9 +169,14 @@ def scratch() -> Any:
 
 
 @_compiled()
-def fill_piece(
-    target: Any, words: Any, radii: Any, numbers: Any, first: int, run: int, where: Any, normal: bool
-) -> None:
+def copied(target: Any, source: Any) -> None:
+    wide_vectors()
+    for k in range(len(target)):
+        target[k] = source[k]
+
+
+@_compiled()
+def fill_piece(target: Any, words: Any, radii: Any, numbers: Any, first: int, run: int, where: Any, normal: bool) -> None:
     """The numbers of the coordinates from ``first`` on, a multiple of 64, of one row; at most 1024. The rest is scratch."""
     wide_vectors()
     count = -(-len(target) // (4 * LANES)) * LANES

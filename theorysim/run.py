@@ -27,6 +27,7 @@ from theorysim.validation import non_negative, one_of, positive, positive_intege
 _CPU_ELEMENTS = 2**17  # a megabyte an array: large enough to hide the call overhead, small enough for the cache
 _FUSED_ELEMENTS = 2**20  # kernels keep to the cache by themselves; larger batches share the cost of tracing a step
 _WORTH_A_KERNEL = 2**25  # coordinate updates of a cell, about half a second without a kernel: what it takes to compile one
+_WORTH_A_TRACE = 2**19  # coordinate updates that pay for a kernel that is there already
 _WORTH_A_LAUNCH = 2**15  # coordinate updates between two looks
 _ARRAYS_AT_ONCE = 24  # arrays of the iterate's size that a step and its measures hold, generously
 _STOP_LOOK = 16  # how often `until` is looked at: each look waits for the device
@@ -107,7 +108,9 @@ def _run_chunk(cell: Cell, backend: Backend, runs: NDArray[np.int64]) -> _Piece:
         try:
             columns, calls = _loop(cell, problem, algorithm, _stepper(cell, problem, algorithm, draws))
         except _Asked:
-            columns, calls = _loop(cell, problem, algorithm, Stepper(problem, algorithm, draws, looked_at=True))
+            stepper = _stepper(cell, problem, algorithm, draws)
+            stepper.looked_at = True
+            columns, calls = _loop(cell, problem, algorithm, stepper)
         values = to_host(backend.xp.stack(columns))
     shaped = values.reshape(len(columns), len(cell.measure), -1, len(runs))
     return _Piece(runs, record_steps(cell)[: len(columns)], shaped, calls, dict(problem.constants))
@@ -134,8 +137,8 @@ def _stepper(cell: Cell, problem: Problem, algorithm: Algorithm, draws: Draws) -
     updates = cell.steps * cell.runs * variants(cell.algorithm) * math.prod(problem.shape)
     looks = cell.steps if any(build_measure(name).start for name in cell.measure) else len(record_steps(cell))
     between_looks = cell.steps / looks * math.prod(problem.start.shape)
-    fuse = updates >= _WORTH_A_KERNEL and between_looks >= _WORTH_A_LAUNCH
-    return Stepper(problem, algorithm, draws, looked_at=not fuse, fuse=fuse)
+    fuse = updates >= _WORTH_A_TRACE and between_looks >= _WORTH_A_LAUNCH
+    return Stepper(problem, algorithm, draws, looked_at=not fuse, fuse=fuse, compile_new=updates >= _WORTH_A_KERNEL)
 
 
 def _loop(cell: Cell, problem: Problem, algorithm: Algorithm, stepper: Stepper) -> tuple[list[Array], list[dict[str, int]]]:

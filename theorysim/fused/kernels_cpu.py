@@ -19,7 +19,7 @@ import numba
 import numpy as np
 
 from theorysim import noise_cpu, noise_gpu
-from theorysim.backend import cores, in_kernel_threads
+from theorysim.backend import Backend, cores, in_kernel_threads
 from theorysim.folders import cache_folder
 from theorysim.fused.numba_source import PIECE, module
 from theorysim.fused.program import Program
@@ -29,14 +29,18 @@ _SERIAL = 2**15  # coordinate updates, some 0.1 ms, below which another thread i
 
 
 def launch(
-    program: Program, numbers: tuple[int, int, Any, Any], where: tuple[Any, int], arrays: Sequence[Any]
+    backend: Backend,
+    program: Program,
+    numbers: tuple[int, int, Any, Any],
+    where: tuple[Any, int],
+    arrays: Sequence[Any],
 ) -> None:
     """Do the steps: ``numbers`` are the first step, the number of steps, scalars and rows; ``where``: run numbers and seed."""
     first, steps, scalars, rows = numbers
     runs, seed = where
     kernel = _compiled(program)
     units = len(runs) * -(-arrays[0].shape[1] // PIECE)
-    fixed = (steps, first, runs, seed & 0xFFFFFFFF, seed >> 32, scalars, rows, *arrays)
+    fixed = (steps, first, runs, seed & 0xFFFFFFFF, seed >> 32, scalars, rows, *map(_of_one_kind, arrays))
     tasks = min(units, _TASKS * cores()) if arrays[0].size * steps >= _SERIAL else 1
     edges = [units * task // tasks for task in range(tasks + 1)]
     if tasks == 1 or cores() == 1:
@@ -45,12 +49,29 @@ def launch(
         in_kernel_threads(lambda begin, end: kernel(begin, end, *fixed), edges[:-1], edges[1:])
 
 
+def _of_one_kind(array: Any) -> Any:
+    """The array, or a copy in C order that may be written: Numba compiles anew for any other kind."""
+    return array if array.flags.c_contiguous and array.flags.writeable else np.array(array, order="C")
+
+
 @functools.cache
 def _compiled(program: Program) -> Any:
-    text = module(program)
-    name = "theorysim_kernel_" + hashlib.sha256((text + _surroundings()).encode()).hexdigest()[:32]
+    name, text = _module(program)
     found = sys.modules.get(name)
     return (found or _imported(name, _file(name, text))).kernel
+
+
+def is_ready(program: Program) -> bool:
+    """Was the kernel compiled before, by this process or another?"""
+    name, _ = _module(program)
+    return name in sys.modules or (cache_folder() / "kernels" / f"{name}.py").exists()
+
+
+@functools.cache
+def _module(program: Program) -> tuple[str, str]:
+    """Name and text of the module of a kernel."""
+    text = module(program)
+    return "theorysim_kernel_" + hashlib.sha256((text + _surroundings()).encode()).hexdigest()[:32], text
 
 
 @functools.cache

@@ -20,7 +20,7 @@ _TEXT = '''\
 import numpy as np
 from numba import njit
 
-from theorysim.noise_cpu import fill_piece, scratch
+from theorysim.noise_cpu import copied, fill_piece, scratch
 from theorysim.vector_units import wide_vectors
 
 
@@ -34,12 +34,10 @@ def kernel(begin, end, steps, step, runs, low, high, scalars, rows, {arrays}):
     for unit in range(begin, end):
         run, first = unit // pieces, unit % pieces * {piece}
         length = min({piece}, size - first)
-        for j in range(length):
-            {load_shared}
+        {load_shared}
         for variant in range(variants):
             row, part = variant * count + run, own[variant]
-            for j in range(length):
-                {load_own}
+            {load_own}
         for s in range(steps):
             {draw}
             for variant in range(variants):
@@ -49,8 +47,7 @@ def kernel(begin, end, steps, step, runs, low, high, scalars, rows, {arrays}):
                     {body}
         for variant in range(variants):
             row, part = variant * count + run, own[variant]
-            for j in range(length):
-                {store}
+            {store}
 '''
 
 
@@ -64,11 +61,13 @@ def module(program: Program) -> str:
     """
     inputs = {kind: places(program, kind) for kind in ("state", "row", "coordinate", "entry")}
     drawn = [place for place, operation in enumerate(program.operations) if operation[0] in ("normal", "uniform")]
-    states, results, entries = len(inputs["state"]), len(program.results), len(inputs["entry"])
+    states, results = len(inputs["state"]), len(program.results)
+    coordinates, entries = len(inputs["coordinate"]), len(inputs["entry"])
     in_shared = inputs["coordinate"] + drawn
     own = {place: slot for slot, place in enumerate(inputs["state"])}
     own |= {place: results + slot for slot, place in enumerate(inputs["entry"])}
-    arrays = [f"{letter}{i}" for letter, n in (("a", states), ("b", results), ("c", len(inputs["coordinate"])), ("e", entries)) for i in range(n)]
+    groups = (("a", states), ("b", results), ("c", coordinates), ("e", entries))
+    arrays = [f"{letter}{i}" for letter, count in groups for i in range(count)]
     at = {place: f"part[{_slot(slot)}j]" for place, slot in own.items()}
     at |= {place: f"shared[{_slot(slot)}j]" for slot, place in enumerate(in_shared)}
     written = [(slot, result) for slot, result in enumerate(program.results) if slot >= states or result != slot]
@@ -77,13 +76,13 @@ def module(program: Program) -> str:
         piece=PIECE,
         shared=max(1, len(in_shared)) * PIECE,
         own=(results + entries) * PIECE,
-        load_shared=_block(3, (f"{at[place]} = c{i}[first + j]" for i, place in enumerate(inputs["coordinate"]))),
+        load_shared=_block(2, (f"copied({_piece('shared', i)}, c{i}[first : first + length])" for i in range(coordinates))),
         load_own=_block(
-            4,
-            [f"{at[place]} = a{i}[row, first + j]" for i, place in enumerate(inputs["state"])]
-            + [f"{at[place]} = e{i}[row, first + j]" for i, place in enumerate(inputs["entry"])],
+            3,
+            [f"copied({_piece('part', i)}, a{i}[row, first : first + length])" for i in range(states)]
+            + [f"copied({_piece('part', results + i)}, e{i}[row, first : first + length])" for i in range(entries)],
         ),
-        draw=_block(3, (_draw(program, place, len(inputs["coordinate"]) + i) for i, place in enumerate(drawn))),
+        draw=_block(3, (_draw(program, place, coordinates + i) for i, place in enumerate(drawn))),
         numbers=_block(
             4,
             [f"s{i + 1} = scalars[s, {i}]" for i in range(program.scalars)]
@@ -95,7 +94,7 @@ def module(program: Program) -> str:
             + body(program, PYTHON)
             + [f"part[{_slot(slot)}j] = n{result}" for slot, result in written],
         ),
-        store=_block(4, (f"b{slot}[row, first + j] = part[{_slot(slot)}j]" for slot in range(results))),
+        store=_block(3, (f"copied(b{i}[row, first : first + length], {_piece('part', i)})" for i in range(results))),
     )
 
 
@@ -108,11 +107,14 @@ def _slot(slot: int) -> str:
     return f"{slot * PIECE} + " if slot else ""
 
 
+def _piece(array: str, slot: int) -> str:
+    return f"{array}[{slot * PIECE} : {slot * PIECE} + length]"
+
+
 def _draw(program: Program, place: int, slot: int) -> str:
     kind, stream, call = program.operations[place]
-    target = f"shared[{slot * PIECE} : {slot * PIECE} + length]"
     where = f"(step + s, {stream + 16 * call}, low, high)"
-    return f"fill_piece({target}, words, radii, numbers, first, runs[run], {where}, {kind == 'normal'})"
+    return f"fill_piece({_piece('shared', slot)}, words, radii, numbers, first, runs[run], {where}, {kind == 'normal'})"
 
 
 def _block(depth: int, lines: Iterable[str]) -> str:

@@ -56,7 +56,8 @@ PYTHON, C = Language(_PYTHON, "{name} = {value}"), Language(_C, "const auto {nam
 
 
 def body(program: Program, language: Language) -> list[str]:
-    """Lines that compute the values ``n0, n1, ...`` of a program from its inputs, whose names ``n..`` and ``s1, s2, ...`` (numbers) are there already."""
+    """Lines that compute the values ``n0, n1, ...`` of a program. Its inputs have names already: ``n..`` like the other values,
+    and ``s1, s2, ...`` for the numbers of the step."""
     lines = []
     for place, (kind, *of) in enumerate(program.operations):
         if kind not in INPUTS + RANDOM:

@@ -33,7 +33,7 @@ RANDOM = ("normal", "uniform")
 
 class Tape:
     """What a step does to one coordinate. ``scalars``: numbers; ``rows``: ``(rows, 1, ...)`` arrays, a number for each row;
-    ``coordinates``: ``shape`` arrays, the same for all rows; ``entries``: ``(rows, *shape)`` arrays.
+    ``coordinates``: arrays that broadcast to ``(1, *shape)``, the same for all rows; ``entries``: ``(rows, *shape)`` arrays.
 
     Numbers and row arrays may differ from step to step; the larger arrays must stay the very same objects.
     """
@@ -64,7 +64,7 @@ class Tape:
         kind = type(value)
         if kind is Symbol:
             return value.place  # type: ignore[no-any-return]
-        if kind is float or kind is int or isinstance(value, np.ndarray | np.generic | float | int) and np.ndim(value) == 0:
+        if kind is float or kind is int or (isinstance(value, np.ndarray | np.generic | float | int) and np.ndim(value) == 0):
             self.scalars.append(float(value))
             return -len(self.scalars)
         found = self._known.get(id(value))
@@ -82,7 +82,7 @@ class Tape:
             return self._input("row", self.rows, value)
         if math.prod(shape) == 1:
             raise NotCoordinateWise("a number on the device")
-        if shape in (self.shape[1:], (1, *self.shape[1:])):
+        if np.broadcast_shapes(shape, (1, *self.shape[1:])) == (1, *self.shape[1:]):
             return self._input("coordinate", self.coordinates, value)
         raise NotCoordinateWise(f"an operand of shape {shape}")
 
@@ -227,7 +227,7 @@ class Namespace:
         return tape.write(("where", condition.place, tape.place(x), tape.place(y)))
 
     @staticmethod
-    def clip(x: Symbol, min: Any = None, max: Any = None) -> Symbol:  # noqa: A002  the names of the standard
+    def clip(x: Symbol, min: Any = None, max: Any = None) -> Symbol:
         above = x if min is None else x._binary("raise_to", min)
         return above if max is None else above._binary("cut_to", max)
 
