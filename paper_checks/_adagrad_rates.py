@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import e, inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,5 +134,5 @@ def gradient_descent_bound_is_tight(lab: Lab, kappa_factor: float = 2.0) -> Find
         instance = problem("anisotropic_quadratic", dim=2, spectrum=[1.0, 1 / (kappa_factor * horizon)], start=[0.0, 1.0])
         trace = lab.run(Cell(instance, algorithm("gradient_descent", lr="1/lambda_max"), horizon, record="last"))
         ratio = bound_ratio([trace], of="gap", bound="lambda_max*D_2_0**2/(2*T)", label="ratio")
-        parts.append(band(ratio.measured or inf, 0.18, 0.19, label=f"measured / bound at T={horizon}", predicted=1 / (2 * np.e)))
+        parts.append(band(ratio.measured or inf, 0.18, 0.19, label=f"measured / bound at T={horizon}", predicted=1 / (2 * e)))
     return together(*parts, label="tightness of gradient descent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import e
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def _panel(steps: Floats, values: Floats) -> Panel:
     series = (
         Series("worst direction", tuple(steps), tuple(values)),
         Series("bound", tuple(steps), tuple(Bound(_MAX)({"T": steps})), "bound"),
-        Series("gradient descent, 1/(2eT)", tuple(steps), tuple(1 / (2 * np.e * steps)), "predicted"),
+        Series("gradient descent, 1/(2eT)", tuple(steps), tuple(1 / (2 * e * steps)), "predicted"),
     )
     return Panel("No condition number: mu = 0", "T", "(f(y_T) - f*) / (L/2 |x_0 - x*|^2)", series)
 
@@ -137,7 +138,7 @@ def fixed_parameter_keeps_one_over_T(lab: Lab, early: float = 10.0, moving: bool
 def _baseline(label: str, steps: Sequence[int], values: Floats, gain: float, within: float) -> Finding:
     """Slope -1, and at the last T the value 1/(2eT) over ``gain``."""
     limits: dict[str, Any] = {"low": -1 - within, "high": -1 + within, "predicted": -1.0, "quantity": "max q phi_T^2"}
-    level = values[-1] * 2 * np.e * steps[-1] * gain
+    level = values[-1] * 2 * e * steps[-1] * gain
     return together(
         slope(steps, values, **limits, label=f"{label}: slope"),
         band(level, 1 - within, 1 + within, label=f"{label}: value at T={steps[-1]} over its limit", predicted=1.0),

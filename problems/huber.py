@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from theorysim.backend import to_host
+from theorysim.backend import namespace, to_host
 from theorysim.laws import spectrum as spectrum_law
 from theorysim.laws import start_error
 from theorysim.model import Array, Problem
@@ -57,7 +57,7 @@ def huber(
         return xp.sum(weights * xp.where(size <= tau, 0.5 * x * x, tau * (size - 0.5 * tau)), axis=1)
 
     def gradient(x: Array) -> Array:
-        return weights * xp.clip(x, -tau, tau)
+        return weights * namespace(x).clip(x, -tau, tau)
 
     constants = {
         **norms("L", smooth, "1", "inf"),

@@ -21,6 +21,7 @@ ENGINE = [
     "model",
     "agents",
     "validation",
+    "folders",
     "backend",
     "matrix_functions",
     "matrix_iterations",
@@ -31,6 +32,7 @@ ENGINE = [
     "schedules",
     "gossip",
     "noise_gpu",
+    "vector_units",
     "noise_cpu",
     "noise",
     "laws",
@@ -44,16 +46,23 @@ ENGINE = [
     "build",
     "worst_case",
     "oracle",
+    "fused",
     "run",
     "distributed",
     "moments",
+    "cell_key",
     "store",
     "executors",
+    "worker",
+    "jobs",
+    "traffic",
+    "cluster",
     "lab",
     "reductions",
     "reproducer",
     "counterexample",
     "calibration",
+    "environment",
     "check",
     "mutation",
     "plan",
@@ -75,7 +84,7 @@ ENGINE = [
     "cli",
     "__main__",
 ]
-PACKAGES = ("measures", "moments", "report", "calibration", "mutation")  # layers that are folders
+PACKAGES = ("measures", "fused", "moments", "report", "calibration", "mutation")  # layers that are folders
 MATRICES = {"matrix_functions", "matrix_iterations", "norms", "accumulator"}
 TOOLS = {"findings", "model", "validation", "backend", "registry", "bounds", "schedules", "noise", "laws", "agents", "gossip"}
 TOOLS |= MATRICES
@@ -98,6 +107,9 @@ ONLY_IN = {
     "jinja2": ("theorysim/report/",),
     "click": ("theorysim/cli",),
     "rich": ("theorysim/cli", "theorysim/report/"),
+    "dask": ("theorysim/cluster.py",),
+    "distributed": ("theorysim/cluster.py",),
+    "cloudpickle": ("theorysim/cluster.py",),
     "mpi4py": ("theorysim/distributed.py",),
     "PEPit": ("theorysim/worst_case.py",),
     "cvxpy": ("theorysim/worst_case.py", "problems/_semidefinite.py"),
@@ -239,7 +251,7 @@ def test_a_start_loads_nothing_heavy(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = {module.split(".")[0] for module in done.stderr.split()}
     assert "numpy" in loaded and "theorysim" in loaded
-    assert not loaded & {"sympy", "matplotlib", "numba", "sklearn", "cupy", "jinja2", "networkx", "pandas"}
+    assert not loaded & {"sympy", "matplotlib", "numba", "sklearn", "cupy", "jinja2", "networkx", "pandas", "distributed"}
 
 
 def test_every_public_name_is_there() -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import math
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from host_gpu import HostGpu
 from scipy import stats
 
 from theorysim import noise_cpu
-from theorysim.backend import CPU, Backend, to_host
+from theorysim.backend import CPU, to_host
 from theorysim.model import Draw, TheorysimError
 from theorysim.noise import SHARED, Draws, Stream
 
@@ -245,55 +242,12 @@ def test_importing_noise_does_not_load_numba():
 
 
 # --------------------------------------------------------------------------------- the CUDA source, compiled for the host
-HOST = r"""
-#include <cmath>
-#include <cstring>
-using std::fma;
-using std::sqrt;
-#define __device__ static
-#define __global__
-static struct { unsigned x; } blockIdx, blockDim, threadIdx;
-static long long __double_as_longlong(double x) { long long y; std::memcpy(&y, &x, 8); return y; }
-static double __longlong_as_double(long long x) { double y; std::memcpy(&y, &x, 8); return y; }
-"""
-LAUNCH = r"""
-extern "C" void launch(unsigned blocks, unsigned threads, double* v, const unsigned* r, long long rows, long long size,
-                       long long step, long long word, long long key0, long long key1, long long normal)
-{
-    blockDim.x = threads;
-    for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x)
-        for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x)
-            fill(v, r, rows, size, step, word, key0, key1, normal);
-}
-"""
-
-
-@dataclass(frozen=True)
-class HostGpu(Backend):
-    """A GPU played by the C++ compiler: everything of the GPU path but CuPy itself."""
-
-    folder: Path = Path()
-
-    def kernel(self, source: str, name: str) -> Callable[..., None]:
-        assert name == "fill"
-        (self.folder / "fill.cpp").write_text(HOST + source + LAUNCH)
-        command = ["g++", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "fill.cpp", "-o", "fill.so"]
-        subprocess.run(command, cwd=self.folder, check=True)
-        return self.launch
-
-    def launch(self, blocks: tuple[int], threads: tuple[int], arguments: tuple[Any, ...]) -> None:
-        arrays, integers = arguments[:2], arguments[2:]
-        pointers = (array.ctypes.data_as(ctypes.c_void_p) for array in arrays)
-        launch = ctypes.CDLL(str(self.folder / "fill.so")).launch
-        launch(*map(ctypes.c_uint, blocks + threads), *pointers, *map(ctypes.c_longlong, integers))
-
-
 if shutil.which("g++"):
 
     @pytest.mark.parametrize("method", ["normal", "uniform", "shared_normal"])
     def test_the_cuda_kernel_makes_the_same_bits(tmp_path, method):
         seed, runs, draw = 2**64 - 2**31 + 77, np.array([5, 0, 2**32 - 2, 5]), Draw(2**32 - 1, 2**28 - 1)
-        gpu = HostGpu("gpu", CPU.xp, folder=tmp_path)
+        gpu = HostGpu(folder=tmp_path)
         ours, theirs = (getattr(Draws(backend, seed, runs), method)(Stream.BATCH, draw, (2, 617)) for backend in (CPU, gpu))
         np.testing.assert_array_equal(ours, theirs)
         assert getattr(Draws(gpu, seed, runs), method)(Stream.BATCH, draw, (0, 3)).size == 0

@@ -132,9 +132,16 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     return limits
 
 
+_namespaces: dict[tuple[type, ...], Any] = {}
+
+
 def namespace(*arrays: Array) -> Any:
-    """The array API namespace of the arrays."""
-    return array_api_compat.array_namespace(*arrays)
+    """The array API namespace of the arrays. It is one of their types; finding it out takes longer than to start a kernel."""
+    kinds = tuple(map(type, arrays))
+    found = _namespaces.get(kinds)
+    if found is None:
+        found = _namespaces[kinds] = array_api_compat.array_namespace(*arrays)
+    return found
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:

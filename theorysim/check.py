@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from theorysim.backend import Backend, select
+from theorysim.backend import Backend
+from theorysim.cluster import workers
 from theorysim.counterexample import smallest
+from theorysim.environment import environment
+from theorysim.executors import Executor, Progress, Together, backend_beside
 from theorysim.findings import Finding, Verdict, worst
 from theorysim.lab import LEVELS, Lab
 from theorysim.levels import judged, number_of_looks, open_to_seeds, share_of_look
@@ -110,9 +107,6 @@ class PaperReport:
         return save_report(self, Path(folder))
 
 
-Progress = Callable[[str, int, int], None]
-
-
 def check(
     paper: str,
     claims: Iterable[str] | None = None,
@@ -122,6 +116,8 @@ def check(
     seed: int = 0,
     seeds: int | None = None,
     max_seeds: int | None = None,
+    jobs: int | None = None,
+    cluster: str | Executor | None = None,
     store: Store | None = None,
     progress: Progress = lambda what, done, total: None,
     on_claim: Callable[[ClaimFinding], None] = lambda finding: None,
@@ -130,7 +126,8 @@ def check(
 
     A claim that noise leaves open is given twice the seeds, again and again up to ``max_seeds`` (default: 64 at level quick,
     512 at full); every look at the data may spend a share of the error level only. ``seeds`` instead fixes the number of runs
-    of every Monte Carlo claim, for one look. Either is at least 8. ``store`` keeps finished cells (default: the user's cache).
+    of every Monte Carlo claim, for one look. Either is at least 8. ``jobs`` worker processes, or the workers of the Dask
+    scheduler at the address ``cluster``, compute the cells. ``store`` keeps finished ones (default: the user's cache).
     ``progress(what, done, total)`` hears of cells, ``on_claim`` of finished claims. Raises TheorysimError for bad input.
     """
     found: PaperCheck = PAPERS.get(paper)
@@ -142,6 +139,8 @@ def check(
         seed=seed,
         seeds=seeds,
         max_seeds=max_seeds,
+        jobs=jobs,
+        cluster=cluster,
         store=store,
         progress=progress,
         on_claim=on_claim,
@@ -157,6 +156,8 @@ def check_claims(
     seed: int = 0,
     seeds: int | None = None,
     max_seeds: int | None = None,
+    jobs: int | None = None,
+    cluster: str | Executor | None = None,
     store: Store | None = None,
     progress: Progress = lambda what, done, total: None,
     on_claim: Callable[[ClaimFinding], None] = lambda finding: None,
@@ -169,22 +170,28 @@ def check_claims(
     one_of("level", level, LEVELS)
     non_negative("seed", seed)
     budget = seed_budget(level, seeds, max_seeds)
-    lab = Lab(select(device), level, seed, seeds, max_seeds=budget, store=store or Store())
     looks = 1 if seeds is not None else number_of_looks(budget)
-    cases = [_Case(claim, replace(lab, progress=partial(progress, claim.name)), looks) for claim in claims]
+    with workers(jobs, cluster, device) as executor:
+        lab = Lab(backend_beside(executor, device), level, seed, seeds, 0, budget, store or Store(), executor)
+        told = progress if executor.device is None else Together(paper.name, progress)
+        cases = [_Case(claim, replace(lab, progress=partial(told, claim.name)), looks) for claim in claims]
+        findings = _settled(cases, executor, on_claim)
+    return PaperReport(paper, findings, level, seed, environment(lab.backend, executor.about, seeds, budget))
+
+
+def _settled(cases: Sequence[_Case], executor: Executor, on_claim: Callable[[ClaimFinding], None]) -> tuple[ClaimFinding, ...]:
+    """What is found of every claim, corrected over all."""
     announced = []
-    for case in cases:
-        case.begin()
+    for case in executor.each(_Case.begun, cases):
         announced.append(case.found(*_judged([case])))
         on_claim(announced[-1])
     while growing := [case for case, finding in zip(cases, _judged(cases), strict=True) if case.may_grow(finding)]:
-        for case in growing:
-            case.grow(case.look + 1)
-    findings = [case.found(finding) for case, finding in zip(cases, _judged(cases), strict=True)]
+        list(executor.each(lambda case: case.grow(case.look + 1), growing))
+    findings = tuple(case.found(finding) for case, finding in zip(cases, _judged(cases), strict=True))
     for before, after in zip(announced, findings, strict=True):
         if before.verdict is not after.verdict:
             on_claim(after)
-    return PaperReport(paper, tuple(findings), level, seed, environment(lab.backend, seeds, budget))
+    return findings
 
 
 def seed_budget(level: str, seeds: int | None, max_seeds: int | None) -> int:
@@ -216,12 +223,13 @@ class _Case:
     def share(self) -> float:
         return share_of_look(self.look, self.looks)
 
-    def begin(self) -> None:
-        """The claim and its controls, each until it is settled by itself."""
+    def begun(self) -> _Case:
+        """Look at the claim and its controls, each until it is settled by itself; returns this case."""
         self.grow(0)
         begin = time.perf_counter()
         self.controls = tuple(ControlFinding(control, self._control(control)) for control in self.claim.controls)
         self.seconds += time.perf_counter() - begin
+        return self
 
     def grow(self, first: int) -> None:
         """Look on from look ``first`` until the claim is settled by itself."""
@@ -263,24 +271,6 @@ def _told(finding: Finding, used: Sequence[Cell]) -> Finding:
 def _judged(cases: Sequence[_Case]) -> list[Finding]:
     """The findings of the cases at their latest looks, corrected over all of them."""
     return judged([case.finding for case in cases if case.finding], [case.share for case in cases])
-
-
-def environment(backend: Backend, seeds: int | None, budget: int) -> dict[str, str]:
-    """What a reader needs to repeat a check: versions, device, command line, time."""
-    import theorysim
-
-    return {
-        "theorysim": theorysim.__version__,
-        "device": backend.describe(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "seeds": f"as the claims say, doubled up to {budget} where noise leaves a claim open" if seeds is None else str(seeds),
-        "command": shlex.join(["theorysim", *sys.argv[1:]])
-        if Path(sys.argv[0]).name in ("theorysim", "__main__.py")
-        else "Python session",
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
 
 
 def exit_code(reports: Iterable[PaperReport]) -> int:

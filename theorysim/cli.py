@@ -25,11 +25,12 @@ from theorysim.cli_run import run_command
 from theorysim.cli_selftest import selftest_command
 from theorysim.cli_text import filled, first_line, print_table, print_text
 from theorysim.cli_tighten import tighten_command
-from theorysim.cli_watch import INTERRUPTED
+from theorysim.cli_watch import INTERRUPTED, warnings_in_a_line
+from theorysim.folders import cache_folder
 from theorysim.measures import MEASURES
 from theorysim.model import Claim, Control, TheorysimError
 from theorysim.registry import ALGORITHMS, ANALYSES, PAPERS, PROBLEMS, PaperCheck, Registry, parameters
-from theorysim.store import Store, default_folder
+from theorysim.store import Store, clear
 from theorysim.validation import unknown
 
 REGISTRIES = {"problems": PROBLEMS, "algorithms": ALGORITHMS, "analyses": ANALYSES, "papers": PAPERS}
@@ -43,7 +44,8 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        return int(cli.main(prog_name="theorysim", standalone_mode=False) or 0)
+        with warnings_in_a_line():
+            return int(cli.main(prog_name="theorysim", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 0
@@ -230,9 +232,8 @@ def cache_info() -> None:
 @cache_group.command("clear")
 def cache_clear() -> None:
     """Delete all finished cells, those of another version too; they are computed again when needed."""
-    (default_folder() / "store.json").unlink(missing_ok=True)
-    store = Store()
-    click.echo(f"{store.folder}: {store.clear()} cells deleted")
+    folder = cache_folder()
+    click.echo(f"{folder}: {clear(folder)} cells deleted")
 
 
 @cli.command("info")
@@ -257,5 +258,5 @@ def _facts() -> dict[str, str]:
     facts["cpu"] = f"{os.cpu_count()} cores, {CPU.describe()}"
     facts["gpu"] = lacking or select("gpu").describe()
     facts["precision"] = "float64; the random numbers are defined alike for CPU and GPU"
-    facts["cache"] = str(default_folder())
+    facts["cache"] = str(cache_folder())
     return facts

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
 
 from theorysim.model import Spec, TheorysimError
 from theorysim.registry import ALGORITHMS, algorithm, parameters
 
 _WORDS = {"none": None, "true": True, "false": False}
 _NESTED = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def worker_options(command: F) -> F:
+    """Give a command the options ``--jobs`` and ``--cluster``."""
+    cluster = click.option("--cluster", metavar="ADDRESS", help="Compute on the workers of this Dask scheduler, tcp://host:8786.")
+    return click.option("--jobs", type=int, metavar="N", help="Compute in N processes of this machine.")(cluster(command))
 
 
 def parse_value(text: str) -> Any:

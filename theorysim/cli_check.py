@@ -10,9 +10,12 @@ from typing import NamedTuple
 
 import click
 
-from theorysim.backend import DEVICES, Backend, select
+from theorysim.backend import DEVICES
 from theorysim.check import PaperReport, check, exit_code, seed_budget
+from theorysim.cli_arguments import worker_options
 from theorysim.cli_watch import INTERRUPTED, watch
+from theorysim.cluster import workers
+from theorysim.executors import Executor, backend_beside
 from theorysim.lab import LEVELS
 from theorysim.model import TheorysimError
 from theorysim.registry import PAPERS
@@ -21,12 +24,14 @@ from theorysim.validation import non_negative
 
 
 class Request(NamedTuple):
-    """What to check, validated: claims by paper (None: all of them) and the folder of each paper's report."""
+    """What to check, validated: claims by paper (None: all of them), the folder of each paper's report; where, in words."""
 
     claims: dict[str, list[str] | None]
     folders: dict[str, Path]
     level: str
-    backend: Backend
+    device: str
+    where: str
+    executor: Executor
     seed: int
     seeds: int | None
     max_seeds: int | None
@@ -37,6 +42,7 @@ class Request(NamedTuple):
 @click.argument("targets", metavar="[PAPER[:CLAIM]]...", nargs=-1)
 @click.option("--level", type=click.Choice(LEVELS), default="quick", show_default=True, help="How large the checks are.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute.")
+@worker_options
 @click.option("--seeds", type=int, metavar="N", help="Runs of every Monte Carlo claim, fixed  [default: they grow]")
 @click.option("--max-seeds", type=int, metavar="N", help="Runs a claim may grow to  [default: 64 at level quick, 512 at full]")
 @click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of all random numbers.")
@@ -46,6 +52,8 @@ def check_command(
     targets: tuple[str, ...],
     level: str,
     device: str,
+    jobs: int | None,
+    cluster: str | None,
     seeds: int | None,
     max_seeds: int | None,
     seed: int,
@@ -73,14 +81,17 @@ def check_command(
     seed_budget(level, seeds, max_seeds)
     claims = _resolve(targets)
     folders = {paper: _folder(out, paper, len(claims)) for paper in claims}
-    request = Request(claims, folders, level, select(device), seed, seeds, max_seeds, Store())
-    for folder in folders.values():
-        prepare_folder(folder)
+    store = Store()
     try:
-        return exit_code(_check_all(request, as_json))
+        with workers(jobs, cluster, device) as executor:
+            request = Request(claims, folders, level, device, _where(executor, device), executor, seed, seeds, max_seeds, store)
+            for folder in folders.values():
+                prepare_folder(folder)
+            return exit_code(_check_all(request, as_json))
     except KeyboardInterrupt:
         again = shlex.join(["theorysim", *sys.argv[1:]])
-        click.echo(f"\nInterrupted. Finished cells are kept in {request.store.folder}; to go on, run again:\n  {again}", err=True)
+        kept = "Not all finished cells are kept" if store.trouble else "Finished cells are kept"
+        click.echo(f"\nInterrupted. {kept} in {store.folder}; to go on, run again:\n  {again}", err=True)
         return INTERRUPTED
 
 
@@ -106,6 +117,12 @@ def _folder(out: Path | None, paper: str, papers: int) -> Path:
     return out if papers == 1 else out / paper
 
 
+def _where(executor: Executor, device: str) -> str:
+    """The device that computes, and the workers if it is theirs."""
+    about = executor.about
+    return f"{about['device']}, {about['workers']}" if about else backend_beside(executor, device).describe()
+
+
 def _check_all(request: Request, as_json: bool) -> list[PaperReport]:
     """Check paper after paper, telling of each claim as it ends. JSON is alone on stdout, everything else then on stderr."""
     from theorysim.report import claim_text, report_data, summary, write_report
@@ -114,12 +131,13 @@ def _check_all(request: Request, as_json: bool) -> list[PaperReport]:
     with watch(as_json) as (console, progress):
         for paper, claims in request.claims.items():
             count = len(PAPERS.get(paper).select(claims))
-            console.print(f"{paper}: {count} claim{'s' * (count != 1)}, level {request.level}, {request.backend.describe()}\n")
+            console.print(f"{paper}: {count} claim{'s' * (count != 1)}, level {request.level}, {request.where}\n")
             report = check(
                 paper,
                 claims,
                 level=request.level,
-                device=request.backend,
+                device=request.device,
+                cluster=request.executor,
                 seed=request.seed,
                 seeds=request.seeds,
                 max_seeds=request.max_seeds,

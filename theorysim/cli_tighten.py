@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from theorysim.backend import DEVICES
-from theorysim.cli_arguments import parse_algorithm, parse_parameters, parse_value
+from theorysim.cli_arguments import parse_algorithm, parse_parameters, parse_value, worker_options
 from theorysim.cli_watch import INTERRUPTED, watch
 from theorysim.findings import Verdict
 from theorysim.lab import LEVELS
@@ -32,12 +32,13 @@ COUNTEREXAMPLE = f"{FOLDER}/tightness.json"
 @click.option("--budget", type=int, metavar="N", default=200, show_default=True, help="Instances to try.")
 @click.option("--level", type=click.Choice(LEVELS), default="quick", show_default=True, help="How many runs of each.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute.")
+@worker_options
 @click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder  [default: theorysim-report/tighten/PAPER-CLAIM]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def tighten_command(target: str, budget: int, level: str, device: str, seed: int, out: Path | None, as_json: bool) -> int:
+def tighten_command(target: str, budget: int, out: Path | None, as_json: bool, **options: Any) -> int:
     """Look for the instance on which the bound of a claim is tightest.
 
     Varies the parameters of the problem and the algorithm within the claim's assumptions and prints measured / bound of a
@@ -58,7 +59,7 @@ def tighten_command(target: str, budget: int, level: str, device: str, seed: int
     folder = prepare_folder(out or Path("theorysim-report") / "tighten" / f"{paper}-{claim}")
     try:
         with watch(as_json) as (_, progress):
-            found = tighten(paper, claim, budget, seed=seed, level=level, device=device, progress=progress)
+            found = tighten(paper, claim, budget, progress=progress, **options)
     except KeyboardInterrupt:
         click.echo("\nInterrupted. The same search starts anew when it is run again.", err=True)
         return INTERRUPTED

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from theorysim.check import Progress
+from theorysim.executors import Progress
+from theorysim.store import CellsNotKept
+from theorysim.traffic import ClusterFault
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +20,22 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # exit code
 _SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Our own warnings are one line on stderr, without the place in the code that Python adds."""
+    usual = warnings.formatwarning
+
+    def formatted(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+        ours = issubclass(category, CellsNotKept | ClusterFault)
+        return f"Warning: {message}\n" if ours else usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 @contextmanager
@@ -39,7 +58,8 @@ def _live_bar(console: Console) -> LiveBar:
 
     text = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), text, BarColumn(20), MofNCompleteColumn(), TextColumn("cells"), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+    # Warnings go to stderr by themselves; a stdout that is no terminal must not be touched.
+    return Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=True)
 
 
 class _Bar:

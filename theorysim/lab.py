@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,6 +41,15 @@ class Lab:
     progress: Callable[[int, int], None] = lambda done, total: None
     told: Callable[[Cell], None] = lambda cell: None
 
+    @property
+    def device(self) -> str:
+        """The name of the device that cells are computed on."""
+        return self.executor.device or self.backend.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A function that is mapped to workers may hold a lab; there it works in place, and keeps and tells nothing."""
+        return Lab, (self.backend, self.level, self.seed, self.seeds, self.look, self.max_seeds)
+
     def pick(self, *, quick: T, full: T) -> T:
         """The setting for this lab's level."""
         return quick if self.level == "quick" else full
@@ -55,11 +65,14 @@ class Lab:
             self.told(cell)
         traces = {index: trace for index, cell in enumerate(wanted) if (trace := self._stored(cell)) is not None}
         missing = [index for index in range(len(wanted)) if index not in traces]
+        halves = {index: half for index in missing if (half := self._first_half(wanted[index])) is not None}
+        left = [_second_half(wanted[index]) if index in halves else wanted[index] for index in missing]
         self.progress(len(traces), len(wanted))
-        for position, trace in self.executor.map(lambda index: self._computed(wanted[index]), missing):
+        for position, trace in self.executor.map(partial(compute, backend=self.backend), left):
+            index = missing[position]
+            traces[index] = halves.pop(index).appended(trace) if index in halves else trace
             if self.store is not None:
-                self.store.save(trace, self.backend.name)
-            traces[missing[position]] = trace
+                self.store.save(traces[index], self.device)
             self.progress(len(traces), len(wanted))
         return [traces[index] for index in range(len(wanted))]
 
@@ -89,14 +102,19 @@ class Lab:
             return replace(cell, runs=1, exact=True)
         return cell
 
-    def _computed(self, cell: Cell) -> Trace:
-        """The trace of a cell that is not there; after a doubling its first half is, and only new seeds are run."""
-        if cell.exact:
-            return run_exact(cell, self.backend)
-        first = self._stored(replace(cell, runs=cell.runs // 2)) if self.look and cell.runs % 2 == 0 else None
-        if first is None:
-            return run_cell(cell, self.backend)
-        return first.appended(run_cell(replace(cell, runs=cell.runs // 2, first_run=cell.runs // 2), self.backend))
+    def _first_half(self, cell: Cell) -> Trace | None:
+        """After a doubling of the seeds: the trace of those that were run before."""
+        doubled = self.look and not cell.exact and cell.runs % 2 == 0
+        return self._stored(replace(cell, runs=cell.runs // 2)) if doubled else None
 
     def _stored(self, cell: Cell) -> Trace | None:
-        return None if self.store is None else self.store.load(cell, self.backend.name)
+        return None if self.store is None else self.store.load(cell, self.device)
+
+
+def compute(cell: Cell, backend: Backend) -> Trace:
+    """The trace of a cell, on one backend; what an executor maps."""
+    return run_exact(cell, backend) if cell.exact else run_cell(cell, backend)
+
+
+def _second_half(cell: Cell) -> Cell:
+    return replace(cell, runs=cell.runs // 2, first_run=cell.runs // 2)

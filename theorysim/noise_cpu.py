@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, prange
 
 from theorysim.noise_gpu import COS, LANES, LOG, SIN
-from theorysim.vector_units import fma, wide_vectors
+from theorysim.vector_units import call, fma, wide_vectors
 
 _CHUNK = 16 * LANES  # blocks in one unit: 1024 numbers, 20 kB of scratch
 _UNITS = 8  # units in one parallel task
@@ -236,6 +236,6 @@ def fill(values: _Host, runs: _Host, where: tuple[int, int, int, int], normal: b
     units = -(-rows // rows_together) * pieces
     plan = (blocks, pieces, rows_together)
     if values.size >= _SERIAL if parallel is None else parallel:
-        _fill_parallel(values, runs, where, normal, plan, units)
+        call(_fill_parallel, values, runs, where, normal, plan, units)
     else:
-        _fill_units(values, runs, where, normal, plan, 0, units)
+        call(_fill_units, values, runs, where, normal, plan, 0, units)

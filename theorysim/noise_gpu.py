@@ -44,7 +44,7 @@ COS = (
 _HEADER = f"#define LANES {LANES}\n" + "".join(
     f"#define {name} {', '.join(map(repr, values))}\n" for name, values in (("LOG", LOG), ("SIN", SIN), ("COS", COS))
 )
-SOURCE = (
+DEVICE = (
     _HEADER
     + r"""
 typedef unsigned int u32;
@@ -92,16 +92,11 @@ __device__ void direction(u32 w, double* x, double* y)
     if (lower) *y = -*y;
 }
 
-extern "C" __global__ void fill(double* values, const u32* runs, long long rows, long long size, long long step,
-                                long long word, long long key0, long long key1, long long normal)
+/* The numbers of the four coordinates of a block. */
+__device__ void draw(double v[4], u32 block, u32 step, u32 run, u32 word, u32 key0, u32 key1, bool normal)
 {
-    const long long blocks = (size + 4 * LANES - 1) / (4 * LANES) * LANES;
-    const long long thread = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (thread >= rows * blocks) return;
-    const long long row = thread / blocks, block = thread % blocks;
-    u32 w[4] = {(u32)block, (u32)step, runs[row], (u32)word};
-    philox(w, (u32)key0, (u32)key1);
-    double v[4];
+    u32 w[4] = {block, step, run, word};
+    philox(w, key0, key1);
     for (int pair = 0; pair < 4; pair += 2) {
         if (normal) {
             const double r = radius(w[pair]);
@@ -113,6 +108,23 @@ extern "C" __global__ void fill(double* values, const u32* runs, long long rows,
             v[pair + 1] = (2.0 * w[pair + 1] + 1.0) * 1.1641532182693481e-10;
         }
     }
+}
+"""
+)
+"""Functions of CUDA for any kernel that draws numbers."""
+
+SOURCE = (
+    DEVICE
+    + r"""
+extern "C" __global__ void fill(double* values, const u32* runs, long long rows, long long size, long long step,
+                                long long word, long long key0, long long key1, long long normal)
+{
+    const long long blocks = (size + 4 * LANES - 1) / (4 * LANES) * LANES;
+    const long long thread = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (thread >= rows * blocks) return;
+    const long long row = thread / blocks, block = thread % blocks;
+    double v[4];
+    draw(v, block, step, runs[row], word, key0, key1, normal);
     const long long first = block / LANES * (4 * LANES) + block % LANES;
     for (int lane = 0; lane < 4; ++lane)
         if (first + lane * LANES < size) values[row * size + first + lane * LANES] = v[lane];

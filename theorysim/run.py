@@ -28,7 +28,7 @@ _CPU_ELEMENTS = 2**17  # a megabyte an array: large enough to hide the call over
 _FUSED_ELEMENTS = 2**20  # kernels keep to the cache by themselves; larger batches share the cost of tracing a step
 _WORTH_A_KERNEL = 2**25  # coordinate updates of a cell, about half a second without a kernel: what it takes to compile one
 _WORTH_A_TRACE = 2**19  # coordinate updates that pay for a kernel that is there already
-_WORTH_A_LAUNCH = 2**15  # coordinate updates between two looks
+_WORTH_A_LAUNCH = 2**17  # coordinate updates between two looks
 _ARRAYS_AT_ONCE = 24  # arrays of the iterate's size that a step and its measures hold, generously
 _STOP_LOOK = 16  # how often `until` is looked at: each look waits for the device
 
@@ -75,18 +75,27 @@ def _in_chunks(cell: Cell, backend: Backend, chunk: int | None) -> list[_Piece]:
     except MemoryError:
         limit = 1
     while start < cell.runs:
-        try:
-            pieces.append(_run_chunk(cell, backend, runs[start : start + limit]))
+        piece = _fitting(cell, backend, runs[start : start + limit])
+        if piece is not None:
+            pieces.append(piece)
             start += limit
-        except MemoryError:
-            backend.release_memory()
-            if limit == 1:
-                raise TheorysimError(
-                    f"one run of {cell.algorithm} on {cell.problem} does not fit into the memory of {backend.describe()}; "
-                    "take a smaller problem or fewer values of a hyper-parameter at once"
-                ) from None
+        elif limit > 1:
             limit = -(-limit // 2)
+            backend.release_memory()
+        else:
+            raise TheorysimError(
+                f"one run of {cell.algorithm} on {cell.problem} does not fit into the memory of {backend.describe()}; "
+                "take a smaller problem or fewer values of a hyper-parameter at once"
+            )
     return pieces
+
+
+def _fitting(cell: Cell, backend: Backend, runs: NDArray[np.int64]) -> _Piece | None:
+    """A chunk, or None where the memory does not suffice; by then nothing holds its arrays any more."""
+    try:
+        return _run_chunk(cell, backend, runs)
+    except MemoryError:
+        return None
 
 
 class _Piece(NamedTuple):

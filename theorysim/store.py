@@ -1,206 +1,198 @@
 """Results on disk: one file a cell, written whole or not at all, checked when read.
 
-A file is a magic number, the SHA-256 of what follows, and an npz archive. Its name is a hash of everything the result
-depends on: the cell, the device, the data files it names, and the source text of the engine, of the two factories and of
-what they import. A file that does not check is treated as absent, so a damaged cell is computed again.
+A file is a magic number, a SHA-256 of its key and of what follows, and an npz archive; its name is the key, see cell_key.py.
+A file that does not check is treated as absent, so a damaged cell is computed again. Several processes may use a store at
+once. The store serves the work, not the other way round: where it cannot be read or written, cells are computed all the
+same and remembered for as long as the process lives, and a warning says once that they are not kept.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
+import contextlib
 import hashlib
-import importlib.util
 import io
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from theorysim.model import Cell, Spec, TheorysimError
-from theorysim.registry import ALGORITHMS, PROBLEMS
+from theorysim.cell_key import FORMAT, cell_key
+from theorysim.folders import KERNELS, cache_folder
+from theorysim.model import Cell, TheorysimError
 from theorysim.trace import Trace
 
-FORMAT = 1
 _MAGIC = b"theorysim cell 1\n"
+_LABEL, _SUFFIX, _UNFINISHED = "store.json", ".cell", ".writing-"
+_ABANDONED = 3600.0  # seconds after which nobody is writing an unfinished file any more
 
 
-def default_folder() -> Path:
-    """``$THEORYSIM_CACHE``, or this user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("THEORYSIM_CACHE") or platformdirs.user_cache_dir("theorysim"))
+class CellsNotKept(UserWarning):
+    """Results were computed and used, but could not be written to the store."""
 
 
 class Store:
-    """Cells below one folder. Raises TheorysimError if it cannot be written or belongs to another format."""
+    """Cells below one folder, which is made when the first one is kept.
+
+    ``trouble``: why cells are not kept; empty as long as they are. Raises TheorysimError for a folder that another version,
+    or another program, has labelled: only its owner can say what may become of it.
+    """
+
+    trouble = ""
 
     def __init__(self, folder: Path | str | None = None) -> None:
-        self.folder = Path(folder) if folder is not None else default_folder()
-        label = self.folder / "store.json"
+        self.folder = Path(folder) if folder is not None else cache_folder()
+        self._unwritten: dict[str, bytes] = {}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not label.exists():
-                _write(label, json.dumps({"format": FORMAT}).encode())
-            found = json.loads(label.read_text()).get("format")
-        except (OSError, ValueError, AttributeError) as error:
-            raise TheorysimError(
-                f"the store {self.folder} cannot be used ({error}); set THEORYSIM_CACHE to a folder you can write"
-            ) from None
+            found = json.loads((self.folder / _LABEL).read_text()).get("format")
+        except OSError:  # not there yet, or not to be read, which is no reason not to work
+            found = FORMAT
+        except (ValueError, AttributeError):
+            found = "unknown"
         if found != FORMAT:
             raise TheorysimError(
                 f"the store {self.folder} has format {found}, this version reads {FORMAT}; "
-                "run 'theorysim cache clear' or set THEORYSIM_CACHE"
+                "run 'theorysim cache clear' or set THEORYSIM_CACHE to another folder"
             )
+        _remove_abandoned(_unfinished(self.folder))
 
     def load(self, cell: Cell, device: str) -> Trace | None:
-        """The stored trace of a cell, or None where there is none or it does not check."""
+        """The stored trace of a cell, or None where there is none, or it cannot be read or does not check."""
         key = cell_key(cell, device)
-        path = self._path(key) if key else None
-        if path is None or not path.is_file():
+        if key is None:
             return None
-        raw = path.read_bytes()
-        digest, payload = raw[len(_MAGIC) : len(_MAGIC) + 32], raw[len(_MAGIC) + 32 :]
-        if not raw.startswith(_MAGIC) or hashlib.sha256(payload).digest() != digest:
+        try:
+            raw = self._unwritten[key] if key in self._unwritten else self._path(key).read_bytes()
+            payload = raw[len(_head(key, b"")) :]
+            return _unpack(cell, payload) if raw.startswith(_head(key, payload)) else None
+        except Exception:  # of the system, or of NumPy's reader in what is no archive of ours in spite of its checksum
             return None
-        return _unpack(cell, payload)
 
     def save(self, trace: Trace, device: str) -> None:
-        """Keep a trace; a cell of factories whose source cannot be read (typed at a prompt) is not kept."""
+        """Keep a trace; where it cannot be written, in memory, which is said once.
+
+        Never kept are cells of factories whose source cannot be read (typed at a prompt), and parameters that are neither
+        numbers nor text.
+        """
         key = cell_key(trace.cell, device)
-        if key is None:
+        payload = _pack(trace) if key is not None else None
+        if key is None or payload is None:
             return
-        payload = _pack(trace)
-        path = self._path(key)
+        raw = _head(key, payload) + payload
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, _MAGIC + hashlib.sha256(payload).digest() + payload)
+            if not (self.folder / _LABEL).exists():
+                self._write(self.folder / _LABEL, json.dumps({"format": FORMAT}).encode())
+            self._write(self._path(key), raw)
         except OSError as error:
-            raise TheorysimError(
-                f"the store {self.folder} cannot be written ({error}); set THEORYSIM_CACHE to a folder you can write"
-            ) from None
+            self._unwritten[key] = raw
+            self._warn(error.strerror or str(error))
 
     def usage(self) -> tuple[int, int]:
         """Number of cells and their size in bytes."""
-        sizes = [path.stat().st_size for path in self._cells()]
+        sizes = [size for path in _cells(self.folder) if (size := _size(path)) is not None]
         return len(sizes), sum(sizes)
 
-    def clear(self) -> int:
-        """Delete every cell; returns how many."""
-        paths = self._cells()
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return len(paths)
-
-    def _cells(self) -> list[Path]:
-        return sorted(self.folder.glob("cells/*/*.cell"))
-
     def _path(self, key: str) -> Path:
-        return self.folder / "cells" / key[:2] / f"{key}.cell"
+        return self.folder / "cells" / key[:2] / f"{key}{_SUFFIX}"
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write a file whole or not at all. Unfinished ones lie in one folder, where they are found without a search."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.folder, prefix=_UNFINISHED)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.is_dir():  # no file can replace it
+                shutil.rmtree(path)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _warn(self, why: str) -> None:
+        if not self.trouble:
+            self.trouble = (
+                f"the store {self.folder} cannot be written ({why}): the work goes on, but what is computed now is not kept "
+                "for a later run; free some space, run 'theorysim cache clear' or set THEORYSIM_CACHE to a folder you can write"
+            )
+            warnings.warn(self.trouble, CellsNotKept, stacklevel=3)
 
 
-def cell_key(cell: Cell, device: str) -> str | None:
-    """A hash of all that the result of a cell depends on; None where a factory's source cannot be read."""
-    sources = [_source(spec) for spec in _specs(cell.problem) + _specs(cell.algorithm)]
-    if None in sources:
-        return None
-    files = [_digest(path.read_bytes()) for spec in _specs(cell.problem) for path in _files(spec)]
-    identity = {
-        "cell": cell.to_json(),
-        "device": device,
-        "engine": _engine(),
-        "sources": sources,
-        "files": files,
-        "format": FORMAT,
-    }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+def clear(folder: Path) -> int:
+    """Delete every cell of a store, of whatever format, compiled kernels, and what killed processes left behind; returns how
+    many cells.
 
-
-def _specs(spec: Spec) -> list[Spec]:
-    return [spec] + [inner for _, value in spec.params if isinstance(value, Spec) for inner in _specs(value)]
-
-
-def _files(spec: Spec) -> list[Path]:
-    """The data files a Spec names: their content is part of what the result depends on."""
-    return [Path(value) for _, value in spec.params if isinstance(value, str) and os.path.isfile(value)]
-
-
-def _source(spec: Spec) -> str | None:
-    factory = (PROBLEMS if spec.kind == "problem" else ALGORITHMS).get(spec.name)
-    return _source_of_module(str(factory.__module__))
-
-
-@functools.cache
-def _source_of_module(name: str) -> str | None:
-    """The source text of a factory's module and of all modules of its package that it imports, directly or not.
-
-    The engine's own modules are left to ``_engine``. None for what was typed at a prompt or stands in a script: it is likely
-    to change under the same name.
+    Raises TheorysimError where that is not allowed.
     """
-    if name == "__main__":
-        return None
-    found: dict[str, bytes] = {}
-    wanted = [name]
-    while wanted:
-        each = wanted.pop()
-        path = _file(each)
-        if each not in found and path is not None and path.parent != Path(__file__).parent:
-            found[each] = path.read_bytes()
-            package = each if path.name == "__init__.py" else each.rpartition(".")[0]
-            wanted += [used for used in _imports(package, found[each]) if used.split(".")[0] == name.split(".")[0]]
-    return _digest(b"".join(found[each] for each in sorted(found))) if found else None
-
-
-def _file(module: str) -> Path | None:
-    """The source file of a module, found without importing it; None for what is no module, or has no source."""
+    if not folder.is_dir():
+        return 0
     try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") and os.path.isfile(spec.origin) else None
+        (folder / _LABEL).unlink(missing_ok=True)
+        deleted = sum(_deleted(path) for path in _cells(folder))
+        shutil.rmtree(folder / KERNELS, ignore_errors=True)
+    except OSError as error:
+        raise TheorysimError(
+            f"the store {folder} cannot be cleared ({error.strerror or error}); delete it by hand or set THEORYSIM_CACHE"
+        ) from None
+    _remove_abandoned([*_unfinished(folder), *_below(folder)])
+    return deleted
 
 
-def _imports(package: str, source: bytes) -> Iterator[str]:
-    """Names that may be modules, of everything that a module in ``package`` imports."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            written = "." * node.level + (node.module or "")
-            base = importlib.util.resolve_name(written, package) if node.level else written
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+def _cells(folder: Path) -> list[Path]:
+    return sorted(path for path in _below(folder) if path.suffix == _SUFFIX)
 
 
-@functools.cache
-def _engine() -> str:
-    """The source text of the engine: an edit there makes every stored cell stale."""
-    return _digest(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))) + np.__version__.encode())
+def _below(folder: Path) -> Iterator[Path]:
+    """All files among the cells; ``os.walk`` passes over folders that vanish or cannot be read."""
+    for parent, _, names in os.walk(folder / "cells"):
+        yield from (Path(parent, name) for name in names)
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+def _unfinished(folder: Path) -> list[Path]:
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        return [folder / name for name in os.listdir(folder) if name.startswith(_UNFINISHED)]
+    except OSError:
+        return []
 
 
-def _pack(trace: Trace) -> bytes:
+def _remove_abandoned(paths: Iterable[Path]) -> None:
+    """Delete the unfinished files of processes that were killed; those of others may be on their way."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if path.name.startswith(_UNFINISHED) and time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+def _size(path: Path) -> int | None:
+    """Another process may have deleted what was there a moment ago: then None."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _deleted(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _head(key: str, payload: bytes) -> bytes:
+    """What a cell's file begins with. The key makes a file that was moved to another cell's name fail the check."""
+    return _MAGIC + hashlib.sha256(key.encode() + payload).digest()
+
+
+def _pack(trace: Trace) -> bytes | None:
     arrays: dict[str, Any] = {
         "steps": trace.steps,
         "communications": trace.communications,
@@ -210,6 +202,8 @@ def _pack(trace: Trace) -> bytes:
     for group in ("values", "oracle_calls", "parameters", "constants"):
         arrays |= {f"{group}/{name}": np.asarray(value) for name, value in getattr(trace, group).items()}
     arrays["environment"] = np.array(trace.environment)
+    if any(array.dtype.hasobject for array in arrays.values()):
+        return None
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()

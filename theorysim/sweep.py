@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.backend import Backend, select
+from theorysim.backend import Backend
+from theorysim.cluster import workers
+from theorysim.executors import Executor, backend_beside
 from theorysim.findings import Finding, Panel, Series, Verdict, together
 from theorysim.lab import Lab
 from theorysim.model import Cell, Outcome, Spec, TheorysimError
@@ -202,6 +204,8 @@ def sweep(
     runs: int = 8,
     seed: int = 0,
     device: str | Backend = "auto",
+    jobs: int | None = None,
+    cluster: str | Executor | None = None,
     store: Store | None = None,
 ) -> Sweep:
     """The outcome of ``runs`` runs at every point of a grid of problem and algorithm parameters.
@@ -210,19 +214,20 @@ def sweep(
     ``"problem.x"`` or ``"algorithm.x"``; step sizes may be text in the problem's constants. ``outcome``: for example
     ``ts.steps_to(1e-3)`` or ``ts.final()``. ``best``: the swept name whose best value is wanted; a search for the fewest steps
     ends once no value that still runs can be better, so the outcomes of worse values may be missing. ``steps``: the longest
-    run allowed. ``store`` keeps finished cells (default: the user's cache). Raises TheorysimError for bad input.
+    run allowed. ``jobs``, ``cluster`` and ``store`` as for ``ts.check``. Raises TheorysimError for bad input.
     """
     positive_integer("steps", steps)
     non_negative("seed", seed)
     laid_out = plan(problem, algorithm, over)
     if best is not None:
         one_of("best", best, laid_out.grid)
-    lab = Lab(select(device), seed=seed, store=store or Store())
     cells = [Cell(*specs, steps, runs, outcome.measure, outcome.record, outcome.until) for specs in laid_out.cells()]
-    if outcome.until is None or laid_out.variants == 1:
-        found = [outcome.read(trace) for trace in lab.run_all(cells)]
-    else:
-        found = _complete(lab, [replace(cell, until=None) for cell in cells], outcome, laid_out, best)
+    with workers(jobs, cluster, device) as executor:
+        lab = Lab(backend_beside(executor, device), seed=seed, store=store or Store(), executor=executor)
+        if outcome.until is None or laid_out.variants == 1:
+            found = [outcome.read(trace) for trace in lab.run_all(cells)]
+        else:
+            found = _complete(lab, [replace(cell, until=None) for cell in cells], outcome, laid_out, best)
     names = (cells[0].problem.name, cells[0].algorithm.name)
     return Sweep(*names, laid_out.grid, outcome, laid_out.on_grid(np.stack(found)), steps, best)
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorysim.backend import Backend, select
+from theorysim.backend import Backend
 from theorysim.bounds import Bound
+from theorysim.cluster import workers
+from theorysim.executors import Executor, Progress, backend_beside
 from theorysim.lab import LEVELS, Lab
 from theorysim.measures import MEASURES
 from theorysim.model import Cell, Claim, Search, Spec, TheorysimError
@@ -26,7 +28,6 @@ from theorysim.validation import non_negative, one_of, positive_integer
 from theorysim.worst_case import LONGEST, worst_case
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 
 _HORIZONS = 100  # recorded steps of a run, at most
 _EDGE = 0.1  # of a range on either side, searched as the end itself: hardest instances often lie there
@@ -62,28 +63,33 @@ def tighten_claim(
     seed: int = 0,
     level: str = "quick",
     device: str | Backend = "auto",
+    jobs: int | None = None,
+    cluster: str | Executor | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Tightness:
     """Look for the instance on which a bound is tightest, with differential evolution over the claim's search.
 
     ``budget``: evaluations; in each, some runs of one instance are measured at many horizons and the largest measured / bound
     counts. The first is the typical instance. A run that diverges has the ratio infinity, and ends the search. The same
-    arguments give the same result. ``progress(what, done, total)`` hears of evaluations. Raises TheorysimError for bad input,
-    for a search whose ranges are none, and where the bound is no number on an instance.
+    arguments give the same result. ``jobs`` and ``cluster`` as for ``ts.check``. ``progress(what, done, total)`` hears of
+    evaluations. Raises TheorysimError for bad input, for a search whose ranges are none, and where the bound is no number on an
+    instance.
     """
     positive_integer("budget", budget)
     non_negative("seed", seed)
     search = claim.search
     if search is None:
         raise TheorysimError(f"claim {claim.name} does not say where to look for hard instances; give it a search=")
-    space, backend = Space(search), select(device)
-    lab = Lab(backend, one_of("level", level, LEVELS), seed)
-    hunt = _Hunt(search, lab, budget, lambda done: progress(claim.name, done, budget))
-    typical = float(np.median(hunt.evaluate([(search.problem, search.algorithm)])[0]))
-    _evolve(hunt, space, seed)
+    space = Space(search)
+    one_of("level", level, LEVELS)
+    with workers(jobs, cluster, device) as executor:
+        lab = Lab(backend_beside(executor, device), level, seed, executor=executor)
+        hunt = _Hunt(search, lab, budget, lambda done: progress(claim.name, done, budget))
+        typical = float(np.median(hunt.evaluate([(search.problem, search.algorithm)])[0]))
+        _evolve(hunt, space, seed)
     hardest, trace = hunt.hardest
     exact, why_not = _worst_case(search, hardest)
-    settings = {"budget": budget, "seed": seed, "level": level, "runs": hunt.runs, "device": backend.describe()}
+    settings = {"budget": budget, "seed": seed, "level": level, "runs": hunt.runs, "device": trace.environment}
     reproducer = _reproducer(search, claim.name, trace)
     return Tightness(claim, search, typical, hardest, tuple(hunt.history), exact, why_not, reproducer, settings)
 

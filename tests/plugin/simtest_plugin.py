@@ -1,11 +1,13 @@
 """What another package may add to theorysim; the tests of the command line install it by its entry points.
 
 ``BOWL_SECONDS``: how long a gradient of the bowl takes. ``BOWL_LOG``: a file that gets a line for every bowl that is built.
+``BOWL_FATAL``: a bowl of this dimension kills the process it is built in.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ def bowl(draws: Draws, dim: int = 3, noise: float = 0.0) -> Problem:
     if "BOWL_LOG" in os.environ:
         with Path(os.environ["BOWL_LOG"]).open("a") as log:
             log.write(f"{dim}\n")
+    if os.environ.get("BOWL_FATAL") == str(dim):
+        os.kill(os.getpid(), signal.SIGKILL)
     xp = draws.backend.xp
     start = draws.backend.asarray(np.tile(np.arange(1.0, dim + 1), (len(draws.runs), 1)))
 

@@ -33,6 +33,6 @@ def adagrad(lr: PerRow = "D_inf_0/sqrt(2)", eps: PerRow = 0.0, v0: PerRow = 0.0,
         v = state.v + g * g
         scale = xp.sqrt(v) + eps
         x = state.x - lr * g / xp.where(scale > 0, scale, 1.0)
-        return State(x if box is None else xp.clip(x, -box, box), v)
+        return State(x if box is None else xp.minimum(xp.maximum(x, -box), box), v)
 
     return Algorithm(init, step)

@@ -35,7 +35,7 @@ def adagrad_norm(lr: PerRow = "D_2_0/sqrt(2)", eps: PerRow = 0.0, v0: PerRow = 0
         v = state.v + _row_sum(g * g)
         scale = xp.sqrt(v) + eps
         x = state.x - lr * g / xp.where(scale > 0, scale, 1.0)
-        return State(x if box is None else xp.clip(x, -box, box), v)
+        return State(x if box is None else xp.minimum(xp.maximum(x, -box), box), v)
 
     return Algorithm(init, step)
 

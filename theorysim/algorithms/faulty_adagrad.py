@@ -66,6 +66,6 @@ def faulty_adagrad(
             return State(state.x, v, power)
         scale = divisor(state.v, v, power)
         x = state.x - xp.where(scale > 0, lr * g / xp.where(scale > 0, scale, 1.0), 0.0)
-        return State(x if box is None else xp.clip(x, -box, box), v, power)
+        return State(x if box is None else xp.minimum(xp.maximum(x, -box), box), v, power)
 
     return Algorithm(init, step)

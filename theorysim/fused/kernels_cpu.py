@@ -18,11 +18,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from theorysim import noise_cpu, noise_gpu
+from theorysim import noise_cpu, noise_gpu, vector_units
 from theorysim.backend import Backend, cores, in_kernel_threads
-from theorysim.folders import cache_folder
+from theorysim.folders import KERNELS, cache_folder
 from theorysim.fused.numba_source import PIECE, module
 from theorysim.fused.program import Program
+from theorysim.vector_units import call
 
 _TASKS = 4  # tasks a core: the last ones of a busy machine are short
 _SERIAL = 2**15  # coordinate updates, some 0.1 ms, below which another thread is not worth waking
@@ -44,9 +45,9 @@ def launch(
     tasks = min(units, _TASKS * cores()) if arrays[0].size * steps >= _SERIAL else 1
     edges = [units * task // tasks for task in range(tasks + 1)]
     if tasks == 1 or cores() == 1:
-        kernel(0, units, *fixed)
+        call(kernel, 0, units, *fixed)
     else:
-        in_kernel_threads(lambda begin, end: kernel(begin, end, *fixed), edges[:-1], edges[1:])
+        in_kernel_threads(lambda begin, end: call(kernel, begin, end, *fixed), edges[:-1], edges[1:])
 
 
 def _of_one_kind(array: Any) -> Any:
@@ -64,7 +65,7 @@ def _compiled(program: Program) -> Any:
 def is_ready(program: Program) -> bool:
     """Was the kernel compiled before, by this process or another?"""
     name, _ = _module(program)
-    return name in sys.modules or (cache_folder() / "kernels" / f"{name}.py").exists()
+    return name in sys.modules or os.path.exists(_folder() / f"{name}.py")
 
 
 @functools.cache
@@ -77,15 +78,15 @@ def _module(program: Program) -> tuple[str, str]:
 @functools.cache
 def _surroundings() -> str:
     """What a kernel depends on besides its text: Numba's own cache looks at the text alone."""
-    return inspect.getsource(noise_cpu) + inspect.getsource(noise_gpu) + numba.__version__ + np.__version__
+    modules = (noise_cpu, noise_gpu, vector_units)
+    return "".join([*map(inspect.getsource, modules), str(numba.__version__), np.__version__])
 
 
 def _file(name: str, text: str) -> Path:
     """The file of a module, written if it is not there; in a folder for this process where the cache cannot be written."""
     try:
-        folder = cache_folder() / "kernels"
-        folder.mkdir(parents=True, exist_ok=True)
-        return _written(folder / f"{name}.py", text)
+        _folder().mkdir(parents=True, exist_ok=True)
+        return _written(_folder() / f"{name}.py", text)
     except OSError:
         return _written(_own_folder() / f"{name}.py", text)
 
@@ -93,10 +94,18 @@ def _file(name: str, text: str) -> Path:
 def _written(path: Path, text: str) -> Path:
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(draft, path)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(draft, path)
+        except OSError:
+            Path(draft).unlink(missing_ok=True)
+            raise
     return path
+
+
+def _folder() -> Path:
+    return cache_folder() / KERNELS
 
 
 @functools.cache

@@ -119,6 +119,10 @@ def steps(
             return
         if any(isinstance(part, Symbol) or _is_iterate(part, shape, backend) for part in after):
             return
-        steady = all(a is b or (isinstance(a, int | float) and a == b) for a, b in zip(rest, after, strict=True))
+        steady = all(a is b or _same_number(a, b) for a, b in zip(rest, after, strict=True))
         yield Step(Program(tuple(tape.operations), places, len(tape.scalars)), tape, after, oracle.calls, steady)
         rest = after
+
+
+def _same_number(a: Any, b: Any) -> bool:
+    return isinstance(a, int | float) and isinstance(b, int | float) and a == b
