@@ -41,6 +41,7 @@ def refused(words: str, cwd: Path, **extra: str) -> str:
         (f"{RUN} -p dim=0", ["dim=0 is not allowed", "at least 1"]),
         (f"{RUN} -p scale=nan", ["scale=nan is not finite"]),
         (f"{RUN} --steps 0", ["steps=0 is not allowed"]),
+        ("check --all bowl_paper", ["--all means every paper", "bowl_paper only"]),
         ("check bowl_paper --seeds 0", ["seeds=0 is not allowed"]),
         ("check bowl_paper --seeds 7", ["seeds=7 is not allowed", "give at least 8"]),
         ("check bowl_paper --max-seeds 7", ["max_seeds=7 is not allowed", "give at least 8"]),

@@ -14,7 +14,7 @@ import pytest
 from test_run import same
 
 from theorysim import run as run_function
-from theorysim.backend import CPU
+from theorysim.backend import CPU, cores
 from theorysim.build import build_algorithm, build_problem, variants
 from theorysim.fused import Stepper, kernels_cpu
 from theorysim.fused.numba_source import module
@@ -330,3 +330,12 @@ def test_all_coordinate_wise_methods_are_tried_here(monkeypatch: pytest.MonkeyPa
         stepper.advance(state, Oracle(made), 0, 3)
         found |= {name} if stepper.fused else set()
     assert found <= tried, "a new coordinate-wise method: add it to METHODS"
+
+
+def test_processes_side_by_side_can_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    assert cores() == 1
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "100000")
+    most = cores()
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "")
+    assert cores() == most < 100000

@@ -244,7 +244,8 @@ def test_records_come_in_the_order_asked_for_and_variants_as_rows() -> None:
     assert found.shape == (2, 4) and found.dtype == np.float64
     for row, single in zip(found, (one, two), strict=True):
         np.testing.assert_array_equal(row, ts.expected_gap(DENSE, single, asked))
-        np.testing.assert_array_equal(row, [ts.expected_gap(DENSE, single, t)[0] for t in asked])
+        # A record cuts a power of the transition in two, so the way to a later one is another product.
+        np.testing.assert_allclose(row, [ts.expected_gap(DENSE, single, t)[0] for t in asked], rtol=1e-14)
     assert ts.expected_gap(DENSE, one, np.int64(3)).shape == ts.expected_gap(DENSE, one, np.array([3])).shape == (1,)
 
 

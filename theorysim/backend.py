@@ -189,5 +189,8 @@ def triangle(stack: Array) -> Array:
 
 
 def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use; at most ``NUMBA_NUM_THREADS``, where that is set: processes side by side share
+    them."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("NUMBA_NUM_THREADS", "")
+    return min(own, max(1, int(limit))) if limit.isdigit() else own

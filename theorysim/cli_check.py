@@ -40,6 +40,7 @@ class Request(NamedTuple):
 
 @click.command("check", short_help="Check the claims of papers.")
 @click.argument("targets", metavar="[PAPER[:CLAIM]]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All papers, which is also what no argument means.")
 @click.option("--level", type=click.Choice(LEVELS), default="quick", show_default=True, help="How large the checks are.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute.")
 @worker_options
@@ -50,6 +51,7 @@ class Request(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, one line a paper.")
 def check_command(
     targets: tuple[str, ...],
+    every: bool,
     level: str,
     device: str,
     jobs: int | None,
@@ -79,6 +81,8 @@ def check_command(
 
     non_negative("--seed", seed)
     seed_budget(level, seeds, max_seeds)
+    if every and targets:
+        raise TheorysimError(f"--all means every paper; leave it out to check {' '.join(targets)} only")
     claims = _resolve(targets)
     folders = {paper: _folder(out, paper, len(claims)) for paper in claims}
     store = Store()

@@ -6,27 +6,27 @@ it may be begun any number of times; a result is handed on when it arrives and f
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import io
 import logging
 import re
 import threading
 import time
-from asyncio import CancelledError as AsyncCancelledError
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from theorysim.backend import Backend, one_blas_thread, select
 from theorysim.cell_key import cell_key
 from theorysim.executors import Executor, InProcess
-from theorysim.jobs import Jobs, visible_gpus
 from theorysim.model import Cell, TheorysimError
 from theorysim.traffic import TICK, Fate, Flights, Outcome, Traffic, warn
 from theorysim.validation import positive_integer
 from theorysim.worker import about, answer, backend, other_sources, sources
+
+if TYPE_CHECKING:
+    from theorysim.jobs import Jobs
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,9 +49,7 @@ def workers(
     Raises TheorysimError for bad input, without Dask, and where there is no scheduler or no worker.
     """
     if jobs is not None and cluster is not None:
-        raise TheorysimError(
-            "--jobs (jobs=) starts workers here, --cluster (cluster=) uses those of a Dask scheduler; give one of them"
-        )
+        raise TheorysimError("--jobs (jobs=) starts workers, --cluster (cluster=) uses those of a scheduler; give one of them")
     if jobs is None and not isinstance(cluster, str):
         yield cluster or InProcess()
         return
@@ -66,11 +64,8 @@ def workers(
     word = device.name if isinstance(device, Backend) else device
     with ExitStack() as stack:
         stack.enter_context(_silence())
-        if jobs is not None:
-            address, processes = stack.enter_context(_local(jobs, word))
-            yield stack.enter_context(closing(Cluster(address, word, patience, processes)))
-        else:
-            yield stack.enter_context(closing(Cluster(str(cluster), word, patience)))
+        address, processes = (str(cluster), None) if jobs is None else stack.enter_context(_local(jobs, word))
+        yield stack.enter_context(closing(Cluster(address, word, patience, processes)))
 
 
 @contextmanager
@@ -78,14 +73,14 @@ def _silence() -> Iterator[None]:
     """Dask reports every lost connection; what matters of it is said by us."""
     importlib.import_module("distributed")  # which sets the levels of its loggers
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(_SILENT)
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(_SILENT)
     try:
         yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -93,6 +88,8 @@ def _local(jobs: int, device: str) -> Iterator[tuple[str, Jobs]]:
     """A scheduler in a thread of this process, and workers beside it."""
     import dask
     from distributed import LocalCluster
+
+    from theorysim.jobs import Jobs, visible_gpus
 
     gpus = visible_gpus() if select(device).name == "gpu" else []
     # A worker is there as long as its process is: one in a long computation may not answer for any time.
@@ -127,8 +124,7 @@ class Cluster:
         except BaseException:
             self.close()
             raise
-        where = "on this machine" if jobs else f"of {address}"
-        self.about: Mapping[str, str] = {"device": described, "workers": f"{self.size} {where}"}
+        self.about = {"device": described, "workers": f"{self.size} {'on this machine' if jobs else f'of {address}'}"}
 
     def close(self) -> None:
         """Leave the cluster; its workers drop what was not fetched."""
@@ -188,7 +184,7 @@ class Cluster:
         try:
             # Workers of this machine can be reached; those of a cluster perhaps by its scheduler only.
             return list(self.client.gather(list(futures), direct=True if self.jobs else None))
-        except (Exception, AsyncCancelledError):
+        except _lost(Exception):
             return [self._outcome(future) for future in futures]
 
     def _outcome(self, future: Any) -> Outcome:
@@ -198,8 +194,8 @@ class Cluster:
             return future.result()
         except KilledWorker:
             return Fate.KILLED
-        except (Exception, AsyncCancelledError) as error:
-            if isinstance(error, CancelledError | AsyncCancelledError | OSError) or future.client.status != "running":
+        except _lost(Exception) as error:
+            if isinstance(error, _lost()) or future.client.status != "running":
                 return Fate.FORGOTTEN
             return TheorysimError(f"a worker cannot begin ({error!r}); install the same theorysim and Dask on all workers")
 
@@ -231,14 +227,14 @@ class Cluster:
         if self.size and now - self._looked < TICK:
             return
         self._looked = now
-        with suppress(OSError, CancelledError, AsyncCancelledError):
+        with suppress(*_lost()):
             self.size = len(self.client.nthreads())
         if self.size:
             self._seen = now
         elif now - self._seen > self._patience:
             raise TheorysimError(
-                f"the scheduler {self.address} has had no workers for {self._patience:g} s; start some with 'dask worker "
-                f"{self.address} --nthreads 1', and run this again: finished cells are kept"
+                f"the scheduler {self.address} has had no workers for {self._patience:g} s; start some ('dask worker --help'), "
+                "and run this again: finished cells are kept"
             )
 
     def _restore(self) -> None:
@@ -273,15 +269,15 @@ class Cluster:
 
     def _await_workers(self) -> None:
         """Wait for the first worker; for all, where they are processes of this machine."""
-        wanted, begin, told = len(self.jobs.pids) if self.jobs else 1, time.monotonic(), False
+        wanted, late = len(self.jobs.pids) if self.jobs else 1, time.monotonic() + 1.0
         while self.size < wanted:
             self._looked = 0.0
             self._look()
             if self.jobs is not None:
                 self.jobs.require_alive()
-            elif not self.size and not told and time.monotonic() - begin > 1.0:
+            elif not self.size and time.monotonic() > late:
                 warn(f"the scheduler {self.address} has no workers yet; waiting up to {self._patience:g} s for the first")
-                told = True
+                late = float("inf")  # said once
             time.sleep(0.02)
 
     def _agreed(self, device: str) -> tuple[str, str]:
@@ -297,3 +293,8 @@ class Cluster:
         names = {name for _, name, _ in found.values()}
         agreed = names.pop() if len(names) == 1 else "cpu"
         return agreed, next((text for _, name, text in found.values() if name == agreed), agreed)
+
+
+def _lost(*others: type[BaseException]) -> tuple[type[BaseException], ...]:
+    """What is raised where a connection breaks."""
+    return *others, OSError, CancelledError, importlib.import_module("asyncio").CancelledError

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
+from theorysim.backend import cores, in_kernel_threads
 from theorysim.noise_gpu import COS, LANES, LOG, SIN
 from theorysim.vector_units import call, fma, wide_vectors
 
 _CHUNK = 16 * LANES  # blocks in one unit: 1024 numbers, 20 kB of scratch
-_UNITS = 8  # units in one parallel task
 _SERIAL = 2**16  # numbers (0.3 ms) below which other threads are not worth waking: on a busy machine they come late
 
 # Numba turns mixed signed and unsigned integers into floats, so every constant is a uint64 of its own.
@@ -31,11 +31,9 @@ _BELOW_QUADRANT = np.uint64(0x7FFFFFFE)
 _Host = np.ndarray[Any, Any]
 
 
-def _compiled(forceinline: bool = False, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def _compiled(forceinline: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """``numba.njit`` with our options. Python's check for division by zero would keep LLVM from vectorising: hence "numpy"."""
-    decorator: Callable[[Callable[..., Any]], Any] = njit(
-        cache=True, nogil=True, error_model="numpy", forceinline=forceinline, parallel=parallel
-    )
+    decorator: Callable[[Callable[..., Any]], Any] = njit(cache=True, nogil=True, error_model="numpy", forceinline=forceinline)
     return decorator
 
 
@@ -215,13 +213,6 @@ def _fill_units(values: Any, runs: Any, where: Any, normal: bool, plan: Any, beg
             _place(numbers, (row - first_row) * count, values[row, 4 * first : 4 * (first + count)])
 
 
-@_compiled(parallel=True)
-def _fill_parallel(values: Any, runs: Any, where: Any, normal: bool, plan: Any, units: int) -> None:
-    for task in prange(-(-units // _UNITS)):
-        begin = task * _UNITS
-        _fill_units(values, runs, where, normal, plan, begin, min(units, begin + _UNITS))
-
-
 def fill(values: _Host, runs: _Host, where: tuple[int, int, int, int], normal: bool, parallel: bool | None = None) -> None:
     """Write standard normals (or uniforms) into ``values`` (rows, size), float64; ``runs`` is (rows,) uint32.
 
@@ -235,7 +226,9 @@ def fill(values: _Host, runs: _Host, where: tuple[int, int, int, int], normal: b
     pieces, rows_together = -(-blocks // _CHUNK), max(1, _CHUNK // blocks)
     units = -(-rows // rows_together) * pieces
     plan = (blocks, pieces, rows_together)
-    if values.size >= _SERIAL if parallel is None else parallel:
-        call(_fill_parallel, values, runs, where, normal, plan, units)
-    else:
+    tasks = min(units, cores()) if parallel or (parallel is None and values.size >= _SERIAL) else 1
+    edges = [units * task // tasks for task in range(tasks + 1)]
+    if tasks == 1:
         call(_fill_units, values, runs, where, normal, plan, 0, units)
+    else:
+        in_kernel_threads(lambda a, b: call(_fill_units, values, runs, where, normal, plan, a, b), edges[:-1], edges[1:])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
-import uuid
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -96,7 +96,7 @@ class Flights:
         self._suspects: deque[_Trip] = deque()
         self._flying: dict[_Trip, tuple[Any, Any]] = {}
         self._landed: list[tuple[_Trip, Outcome | None]] = []  # None: to be fetched
-        self._group = uuid.uuid4().hex
+        self._group = os.urandom(16).hex()
 
     def results(self) -> Iterator[tuple[int, Any]]:
         """``(index, result)`` in the order of arrival; the first error when all results that arrived with it are out."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -16,7 +15,7 @@ _FUNCTIONS_AT_MOST = 100  # that one kernel is made of
 def _wide_vectors(context: Any) -> Any:
     """Let the function that calls this use the widest vector units: LLVM by itself takes half of them on many processors."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite knows no attributes of one target
         return context.get_dummy_value()
 
@@ -27,7 +26,7 @@ def _wide_vectors(context: Any) -> Any:
 def _fma(context: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, float64, rounded once."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fma(*arguments)
 
     return types.float64(types.float64, types.float64, types.float64), generate

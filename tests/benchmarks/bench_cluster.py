@@ -18,7 +18,7 @@ from theorysim.lab import Lab, compute
 from theorysim.model import Cell
 from theorysim.registry import algorithm, problem
 
-ROUNDS, CELLS, SECONDS = 5, 100, 0.1
+ROUNDS, CELLS, SECONDS = 3, 100, 0.2
 MANY = int(os.environ.get("THEORYSIM_BENCH_CELLS", "10000"))
 
 
