@@ -17,7 +17,7 @@ from theorysim.noise_gpu import COS, LANES, LOG, SIN
 from theorysim.vector_units import call, fma, wide_vectors
 
 _CHUNK = 16 * LANES  # blocks in one unit: 1024 numbers, 20 kB of scratch
-_SERIAL = 2**16  # numbers (0.3 ms) below which other threads are not worth waking: on a busy machine they come late
+_SERIAL = 2**17  # numbers (0.5 ms) below which other threads are not worth waking: on a busy machine they come late
 
 # Numba turns mixed signed and unsigned integers into floats, so every constant is a uint64 of its own.
 _MASK, _ONE, _WIDTH = np.uint64(0xFFFFFFFF), np.uint64(1), np.uint64(32)

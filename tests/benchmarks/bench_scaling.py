@@ -1,8 +1,8 @@
 """Does the cost grow like runs x steps x coordinates, from a million to ten thousand million of them? And not the memory?
 
 Run it with ``python -m pytest -s tests/benchmarks/bench_scaling.py`` on an idle machine, or as a script; ``--quick`` stops at a
-hundred million. Without noise, where the rest of the work is least hidden; with it up to 1e9. Small experiments, not worth the
-compilation of a kernel, go one step after the other at another speed: their cost is printed, and not part of the fit.
+hundred million. Without noise, where the rest of the work is least hidden; with it up to 1e9. The kernel is compiled before: a
+small experiment alone is not worth that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from speed_experiments import SIGMA, Experiment, gaps
 from speed_measure import seconds
 
 LOW, HIGH, NOISY_HIGH = 6, 10, 9  # powers of ten
-KERNELS_FROM = 4e7  # updates
 WITHIN = 0.05
 STATE = 8 * 24  # bytes for each coordinate of each run, generously: the largest states have to fit into the free memory
 
@@ -44,20 +43,19 @@ def free_memory() -> int:
 
 
 def costs(direction: Direction, sigma: float, high: float) -> tuple[list[float], list[float]]:
-    """Updates from KERNELS_FROM on, and the seconds they take beyond those of the smallest call; the least of three calls, where
-    they are short."""
+    """Updates, and the seconds they take beyond those of the smallest call; the least of some calls, where they are short."""
     nothing = Experiment("adagrad", sigma, 1, 10, 1)
     gaps(nothing)
+    gaps(direction.at(50, sigma))
     overhead = min(seconds(lambda: gaps(nothing)) for _ in range(9))
     updates, times = [], []
     for power in np.arange(LOW, high + 0.1, 0.5):
         each = direction.at(round(10 ** (power - LOW)), sigma)
         if STATE * each.runs * each.dim > free_memory():
             break
-        took = min(seconds(lambda each=each: gaps(each)) for _ in range(3 if power < 9 else 1))
-        if each.updates > KERNELS_FROM:
-            updates.append(float(each.updates))
-            times.append(took - overhead)
+        took = min(seconds(lambda each=each: gaps(each)) for _ in range(9 if power < 7.9 else 3 if power < 9 else 1))
+        updates.append(float(each.updates))
+        times.append(took - overhead)
         per = 1e9 * took / each.updates
         print(f"{direction.name:12} noise {sigma:g} {each.updates:10.1e} updates {took:9.4f} s {per:7.2f} ns each", flush=True)
     return updates, times

@@ -26,7 +26,7 @@ from theorysim.fused.program import Program
 from theorysim.vector_units import call
 
 _TASKS = 4  # tasks a core: the last ones of a busy machine are short
-_SERIAL = 2**15  # coordinate updates, some 0.1 ms, below which another thread is not worth waking
+_SERIAL = 2**18  # coordinate updates, some 0.5 ms, below which another thread is not worth waking
 
 
 def launch(
