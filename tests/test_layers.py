@@ -22,6 +22,7 @@ ENGINE = [
     "agents",
     "validation",
     "folders",
+    "syntax",
     "backend",
     "matrix_functions",
     "matrix_iterations",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from theorysim.model import TheorysimError
+from theorysim.syntax import parsed
 
 _GREEK = {
     "eta": r"\eta",
@@ -70,7 +71,7 @@ def _parse(text: str) -> tuple[Any, tuple[str, ...]]:
     functions = {"sqrt": sympy.sqrt, "log": sympy.log, "exp": sympy.exp, "Min": sympy.Min, "Max": sympy.Max}
     functions |= {"cosh": sympy.cosh, "pi": sympy.pi}
     try:
-        nodes = list(ast.walk(ast.parse(text, mode="eval")))
+        nodes = list(ast.walk(parsed(text, "eval")))
         if not all(isinstance(node, allowed) for node in nodes):
             raise ValueError("only arithmetic and " + ", ".join(functions))
         if any(isinstance(node, ast.Constant) and type(node.value) not in (int, float) for node in nodes):

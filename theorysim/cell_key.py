@@ -19,6 +19,7 @@ from pathlib import Path
 from theorysim.measures import MEASURES
 from theorysim.model import Cell, Spec
 from theorysim.registry import ALGORITHMS, PROBLEMS
+from theorysim.syntax import parsed
 
 FORMAT = 1  # of the files of a store
 
@@ -106,7 +107,7 @@ def _file(module: str) -> Path | None:
 
 def _imports(package: str, source: bytes) -> Iterator[str]:
     """Names that may be modules, of everything that a module in ``package`` imports."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
