@@ -49,9 +49,9 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], bool]]:
     seen: list[tuple[list[int], bool]] = []
     original = loop._run_chunk
 
-    def watched(cell: Cell, backend: Backend, runs: Any) -> Any:
+    def watched(cell: Cell, backend: Backend, runs: Any, trusted: Any) -> Any:
         seen.append((runs.tolist(), False))
-        piece = original(cell, backend, runs)
+        piece = original(cell, backend, runs, trusted)
         seen[-1] = (runs.tolist(), True)
         return piece
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from theorysim.backend import Backend, namespace, one_blas_thread, select, to_host
 from theorysim.build import build_algorithm, build_problem, variants
-from theorysim.fused import Stepper
+from theorysim.fused import Program, Stepper
 from theorysim.measures import View, build_measure
 from theorysim.model import Algorithm, Array, Cell, Problem, Spec, TheorysimError
 from theorysim.noise import Draws
@@ -70,12 +70,13 @@ def run_cell(cell: Cell, backend: Backend, chunk: int | None = None) -> Trace:
 def _in_chunks(cell: Cell, backend: Backend, chunk: int | None) -> list[_Piece]:
     runs, pieces = cell.first_run + np.arange(cell.runs), []
     limit, start = chunk or cell.runs, 0
+    trusted: dict[Program, bool] = {}
     try:
         limit = chunk or _runs_that_fit(cell, backend)
     except MemoryError:
         limit = 1
     while start < cell.runs:
-        piece = _fitting(cell, backend, runs[start : start + limit])
+        piece = _fitting(cell, backend, runs[start : start + limit], trusted)
         if piece is not None:
             pieces.append(piece)
             start += limit
@@ -90,10 +91,10 @@ def _in_chunks(cell: Cell, backend: Backend, chunk: int | None) -> list[_Piece]:
     return pieces
 
 
-def _fitting(cell: Cell, backend: Backend, runs: NDArray[np.int64]) -> _Piece | None:
+def _fitting(cell: Cell, backend: Backend, runs: NDArray[np.int64], trusted: dict[Program, bool]) -> _Piece | None:
     """A chunk, or None where the memory does not suffice; by then nothing holds its arrays any more."""
     try:
-        return _run_chunk(cell, backend, runs)
+        return _run_chunk(cell, backend, runs, trusted)
     except MemoryError:
         return None
 
@@ -108,16 +109,16 @@ class _Piece(NamedTuple):
     constants: dict[str, Any]
 
 
-def _run_chunk(cell: Cell, backend: Backend, runs: NDArray[np.int64]) -> _Piece:
+def _run_chunk(cell: Cell, backend: Backend, runs: NDArray[np.int64], trusted: dict[Program, bool]) -> _Piece:
     rows = np.tile(runs, variants(cell.algorithm))
     draws = Draws(backend, cell.seed, rows)
     with np.errstate(all="ignore"):
         problem = build_problem(cell.problem, draws)
         algorithm = build_algorithm(cell.algorithm, problem, draws)
         try:
-            columns, calls = _loop(cell, problem, algorithm, _stepper(cell, problem, algorithm, draws))
+            columns, calls = _loop(cell, problem, algorithm, _stepper(cell, problem, algorithm, draws, trusted))
         except _Asked:
-            stepper = _stepper(cell, problem, algorithm, draws)
+            stepper = _stepper(cell, problem, algorithm, draws, trusted)
             stepper.looked_at = True
             columns, calls = _loop(cell, problem, algorithm, stepper)
         values = to_host(backend.xp.stack(columns))
@@ -141,13 +142,14 @@ class _Blind(View):
         raise _Asked
 
 
-def _stepper(cell: Cell, problem: Problem, algorithm: Algorithm, draws: Draws) -> Stepper:
+def _stepper(cell: Cell, problem: Problem, algorithm: Algorithm, draws: Draws, trusted: dict[Program, bool]) -> Stepper:
     """What takes the steps of a cell, with kernels where they pay."""
     updates = cell.steps * cell.runs * variants(cell.algorithm) * math.prod(problem.shape)
     looks = cell.steps if any(build_measure(name).start for name in cell.measure) else len(record_steps(cell))
     between_looks = cell.steps / looks * math.prod(problem.start.shape)
     fuse = updates >= _WORTH_A_TRACE and between_looks >= _WORTH_A_LAUNCH
-    return Stepper(problem, algorithm, draws, looked_at=not fuse, fuse=fuse, compile_new=updates >= _WORTH_A_KERNEL)
+    compile_new = updates >= _WORTH_A_KERNEL
+    return Stepper(problem, algorithm, draws, looked_at=not fuse, fuse=fuse, compile_new=compile_new, trusted=trusted)
 
 
 def _loop(cell: Cell, problem: Problem, algorithm: Algorithm, stepper: Stepper) -> tuple[list[Array], list[dict[str, int]]]:

@@ -4,6 +4,7 @@ A step of the algorithm is run once on symbols, which leaves a tape of what it d
 kernel for Numba or CUDA. Nothing is declared: what can be traced is fused, everything else takes the plain path.
 """
 
+from theorysim.fused.program import Program
 from theorysim.fused.stepper import Stepper
 
-__all__ = ["Stepper"]
+__all__ = ["Program", "Stepper"]

@@ -32,7 +32,8 @@ class _Steady(NamedTuple):
 
 class Stepper:
     """Takes a state some steps on. ``looked_at``: whether the oracle's first point and answer of the last step are wanted;
-    ``fuse``: whether kernels may be used; ``compile_new``: also those that are not there yet.
+    ``fuse``: whether kernels may be used; ``compile_new``: also those that are not there yet;
+    ``trusted``: what is known of kernels of the same problem and algorithm, for other runs, and is noted there.
 
     A kernel is used where a step can be traced, and only after its first step gave what ``algorithm.step`` gives, to the last
     bit; else ``algorithm.step`` itself is used. ``fused``: how many steps kernels did.
@@ -47,12 +48,13 @@ class Stepper:
         looked_at: bool = False,
         fuse: bool = True,
         compile_new: bool = True,
+        trusted: dict[Program, bool] | None = None,
     ) -> None:
         self.problem, self.algorithm, self.draws = problem, algorithm, draws
         self.looked_at, self.compile_new = looked_at, compile_new
         self.fused = 0
         self._shape = tuple(problem.start.shape)
-        self._trusted: dict[Program, bool] = {}
+        self._trusted: dict[Program, bool] = {} if trusted is None else trusted
         self._steady: _Steady | None = None
         self._refused = 0 if fuse and draws.backend.name in DEVICES else _ATTEMPTS
 
