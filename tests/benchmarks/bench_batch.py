@@ -50,9 +50,9 @@ def test_the_batch_is_one_array_program_with_the_same_numbers(monkeypatch: pytes
     loop, rows = sys.modules["theorysim.run"], []
     original = loop._loop
 
-    def counted(cell: Cell, built: Any, method: Any) -> Any:
+    def counted(cell: Cell, built: Any, method: Any, stepper: Any) -> Any:
         rows.append(built.start.shape)
-        return original(cell, built, method)
+        return original(cell, built, method, stepper)
 
     monkeypatch.setattr(loop, "_loop", counted)
     batch = run_cell(BATCH, CPU)
