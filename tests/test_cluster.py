@@ -30,7 +30,7 @@ from theorysim.model import Cell, TheorysimError
 from theorysim.registry import ALGORITHMS, ANALYSES, PAPERS, PROBLEMS
 from theorysim.store import Store
 from theorysim.trace import Trace
-from theorysim.traffic import ClusterFault
+from theorysim.traffic import ClusterFault, Fate
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="processes are killed with POSIX signals"),
@@ -442,3 +442,20 @@ def test_gpus_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) ->
     assert visible_gpus() == ["2", "GPU-abc"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
+
+
+def test_an_answer_that_is_lost_with_its_worker_is_not_waited_for() -> None:
+    """Nobody computes it anew while the client waits, for the client is who starts new workers."""
+
+    class Future:
+        def __init__(self, status: str, *answers: bytes | None) -> None:
+            self.status, self.answers = status, list(answers)
+
+        def result(self, timeout: float) -> bytes:
+            found = self.answers.pop(0)
+            if found is None:
+                raise TimeoutError
+            return found
+
+    there, slow, lost = Future("finished", b"a"), Future("finished", None, b"b"), Future("pending", None)
+    assert object.__new__(Cluster).fetch([there, slow, lost]) == [b"a", b"b", Fate.FORGOTTEN]

@@ -32,6 +32,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PATIENCE = 300.0  # seconds to wait for a scheduler or for workers to return
+_FETCH = 5.0  # seconds for an answer that is there, before it is asked whether it still is
 _CONNECT = 10.0  # seconds for a scheduler to answer at first
 _CLAIMS = 32  # claims that are checked at once, at most
 _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?(\[[^]\s]+\]|[^/:\s]+):\d+")
@@ -181,19 +182,17 @@ class Cluster:
 
     def fetch(self, futures: Sequence[Any]) -> list[Outcome]:
         """The answers, and the fates of those that have none."""
-        try:
-            # Workers of this machine can be reached; those of a cluster perhaps by its scheduler only.
-            return list(self.client.gather(list(futures), direct=True if self.jobs else None))
-        except _lost(Exception):
-            return [self._outcome(future) for future in futures]
+        return [self._outcome(future) for future in futures]
 
     def _outcome(self, future: Any) -> Outcome:
         from distributed import KilledWorker
 
         try:
-            return future.result()
+            return future.result(timeout=_FETCH)
         except KilledWorker:
             return Fate.KILLED
+        except TimeoutError:  # slow; or lost with its worker, and nobody computes it anew before workers are tended
+            return self._outcome(future) if future.status == "finished" else Fate.FORGOTTEN
         except _lost(Exception) as error:
             if isinstance(error, _lost()) or future.client.status != "running":
                 return Fate.FORGOTTEN
@@ -260,7 +259,8 @@ class Cluster:
         from distributed import Client
 
         try:
-            return Client(self.address, timeout=timeout, set_as_default=False)  # type: ignore[no-untyped-call]
+            direct = True if self.jobs else None  # workers of a cluster can perhaps be reached by its scheduler only
+            return Client(self.address, timeout=timeout, set_as_default=False, direct_to_workers=direct)  # type: ignore
         except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise TheorysimError(
                 f"no Dask scheduler answers at {self.address} ({error}); start one there with 'dask scheduler', or give the "
